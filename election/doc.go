@@ -1,0 +1,44 @@
+// Package election decides which member of a cluster owns which address.
+//
+// It is pure: no clock, no goroutine, no I/O, no log. Every member publishes an
+// [Offer], which says of each configured address whether the member is a
+// candidate for it, and if not, why. A [View] is what one member makes of the
+// offers of all live members: [View.Next] takes the view before and the offers
+// now and returns the view after, in which every address has a [Decision]. The
+// same view and the same offers give the same decisions on every member, so
+// there are no votes and there is no coordinator.
+//
+//	offers of the live members ─► View.Next ─► View ─► Owner(addr)
+//	                the View before ─┘
+//
+// # How an owner is found
+//
+// Candidates for an address are the members whose entry for it has the reason
+// [Offered]. Between candidates the greater weight wins, and between equal
+// weights rendezvous hashing (highest random weight, see [Score]).
+//
+// A holder, a member that says it answers for the address now, keeps it while
+// it is a candidate, even if another would rank before it, until a candidate
+// that ranks before it is Settled: that one gets the address by a hand-over.
+//
+// # Terms
+//
+// Every claim of an address has a term, one more than the highest term that any
+// live member has ever seen for the address. The view keeps the highest, so a
+// term outlives the holder that made it.
+//
+// # Two holders
+//
+// After a partition two members may hold one address. Every member settles that
+// alike, by the first of these that tells them apart; the loser withdraws:
+//
+//  1. a candidate wins over a member that only still answers, to hand over;
+//  2. a member that claimed in the sight of the other, by a hand-over, wins;
+//  3. a holder that hears other stations wins over an isolated one;
+//  4. the one that saw more members while they were apart wins;
+//  5. the higher term wins;
+//  6. the order of the election: weight, then rendezvous hashing.
+//
+// So a member that was merely cut off never takes an address from one that kept
+// serving.
+package election

@@ -1,0 +1,122 @@
+package election
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Reason says why a member is no candidate for an address. The numbers are part
+// of the protocol between members and never change their meaning.
+type Reason uint8
+
+// The reasons, in the order in which a member checks them.
+const (
+	// Offered is the zero value: the member is a candidate.
+	Offered Reason = 0
+	// NotSelected means that no advertisement selects the member for the address.
+	NotSelected Reason = 1
+	// NoInterface means that no interface of the member may carry the address.
+	NoInterface Reason = 2
+	// LinkDown means that every interface for the address is down or has no carrier.
+	LinkDown Reason = 3
+	// NotBound means that the member's kernel would not accept traffic for the address.
+	NotBound Reason = 4
+	// NotReady means that the service behind the address is not healthy on the member.
+	NotReady Reason = 5
+	// Draining means that the member is handing its addresses over, to stop or for maintenance.
+	Draining Reason = 6
+	// Joining means that the member does not know the others yet.
+	Joining Reason = 7
+	// Disputed means that a station outside of the cluster answers for the address.
+	Disputed Reason = 8
+)
+
+var reasonNames = [...]string{
+	Offered:     "offered",
+	NotSelected: "not selected by an advertisement",
+	NoInterface: "no interface for it",
+	LinkDown:    "link down",
+	NotBound:    "not bound",
+	NotReady:    "service not ready",
+	Draining:    "draining",
+	Joining:     "joining",
+	Disputed:    "disputed by another station",
+}
+
+// String returns the reason in words.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return fmt.Sprintf("reason %d", uint8(r))
+}
+
+// HardwareAddr is an Ethernet address. Unlike [net.HardwareAddr] it can be
+// compared and used as a key.
+type HardwareAddr [6]byte
+
+// String returns the address as six hexadecimal bytes joined by colons.
+func (a HardwareAddr) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5])
+}
+
+// Entry is what a member says of one address.
+type Entry struct {
+	// Addr is the address.
+	Addr netip.Addr
+	// Service is the name of the service that the address is for.
+	Service string
+	// Reason is why the member is no candidate. The zero value says that it is one.
+	Reason Reason
+	// Weight ranks candidates: the greatest wins, before any hashing.
+	Weight uint32
+	// Settled says that the member has been a candidate for long enough to
+	// take the address back from a holder that ranks behind it. The member
+	// times that itself, so the election needs no clock.
+	Settled bool
+	// Holds says that the member answers for the address.
+	Holds bool
+	// Term is the term of the member's claim if it holds, and otherwise the
+	// highest term that it has ever seen for the address.
+	Term uint64
+	// From is the member that the holder has the address from by a hand-over:
+	// the claim was made while From was alive and held. Empty if the holder
+	// was gone, or if there was none.
+	From string
+	// Isolated says that the holder has heard no other station on its interface
+	// since a member was last lost.
+	Isolated bool
+}
+
+// Offer is everything that a member says of itself and of the addresses. It is
+// pushed whole: of two offers of one node the one with the higher Instance, and
+// then the higher Revision, stands, and the other is void.
+type Offer struct {
+	// Node is the member's name, unique in the cluster.
+	Node string
+	// Instance tells the starts of one node apart; a later start has a higher
+	// one. The membership engine sets it, because only that can order starts.
+	Instance uint64
+	// Revision counts the offers of an instance.
+	Revision uint64
+	// Config is a digest of what must be configured alike on all members.
+	Config uint64
+	// Members is the number of members, itself included, that the member has
+	// seen lately at the least. It stands still while two holders meet, so it
+	// is the membership that each saw while they were apart.
+	Members uint32
+	// Labels are the labels of the node.
+	Labels map[string]string
+	// Hardware are the hardware addresses that the member announces from.
+	Hardware []HardwareAddr
+	// Entries has one entry for each configured address, sorted by address.
+	Entries []Entry
+}
+
+// Newer reports whether o replaces old, an offer of the same node.
+func (o *Offer) Newer(old *Offer) bool {
+	if o.Instance != old.Instance {
+		return o.Instance > old.Instance
+	}
+	return o.Revision > old.Revision
+}
