@@ -1,0 +1,53 @@
+// Package testnet hands out networks to test against: one in memory, for logic
+// under [testing/synctest], and one of real network namespaces, for everything
+// that touches a wire. It imports none of the module's packages and hands out
+// standard types: [net.PacketConn], [net.Listener], [net.Conn].
+//
+// # In memory
+//
+// A [Network] joins [Host]s. A host's ListenPacket, Listen and DialContext have
+// the shape of [net.ListenConfig] and [net.Dialer], so a host is what a program
+// takes as its network. Datagrams and streams take a latency, datagrams are
+// lost with a probability and a seed, [Network.Partition] cuts hosts from each
+// other, [Host.Crash] is a killed process and [Host.PowerOff] a dead machine.
+//
+// Nothing runs in the background: what is sent is queued at the receiver with
+// the time of its arrival, and who reads waits for that time. So there is no
+// goroutine to join, time under synctest advances only when everybody waits,
+// and the same program sees the same network in each run.
+//
+// # A lab
+//
+// A [Lab] is a switch and the nodes plugged into it, each in a network namespace
+// of its own:
+//
+//	 node front-0        node front-1         node client
+//	┌─────────────┐     ┌─────────────┐     ┌─────────────┐
+//	│ lo     eth0 │     │ lo     eth0 │     │ lo     eth0 │
+//	└──────────┬──┘     └──────────┬──┘     └──────────┬──┘
+//	           │ veth              │                   │      ← Unplug, Plug
+//	┌──────────┴───────────────────┴───────────────────┴──┐
+//	│ front-0            front-1              client      │   ← Block, Unblock
+//	│                     bridge                          │
+//	└─────────────────────────────────────────────────────┘
+//
+// The namespaces have no names: threads, file descriptors, sockets and processes
+// of the program hold them, so the kernel takes everything down when the
+// program is gone, in whatever way it went. Programs run in a node with
+// [Node.Start], functions with [Node.Do].
+//
+// A lab needs the rights of root over its own namespaces. [Main] gives them to
+// ordinary users through a user namespace; a test that needs a lab starts with
+// [Require]:
+//
+//	func TestMain(m *testing.M) { os.Exit(testnet.Main(m.Run)) }
+//
+//	func TestOnTheWire(t *testing.T) {
+//		testnet.Require(t)
+//		lab, err := testnet.NewLab()
+//		...
+//		defer lab.Close()
+//		node, err := lab.AddNode("front-0", netip.MustParsePrefix("192.168.122.10/24"))
+//		...
+//	}
+package testnet

@@ -1,0 +1,150 @@
+package testnet
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// insideEnv tells a program that Main has already executed it once more.
+const insideEnv = "L2VIP_TESTNET_INSIDE"
+
+// refused is why Main got no user namespace.
+var refused atomic.Pointer[error]
+
+var tryOnce = sync.OnceValue(func() error {
+	err := try()
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	if why := refused.Load(); why != nil {
+		return fmt.Errorf("%w (this needs root, or user namespaces for ordinary users, which are not allowed here: %w)", err, *why)
+	}
+	return fmt.Errorf("%w (this needs root, or a program that starts with testnet.Main)", err)
+})
+
+// try builds the smallest lab.
+func try() error {
+	l := &Lab{}
+	if err := l.open(); err != nil {
+		return err
+	}
+	_, err := l.AddNode("probe", netip.MustParsePrefix("192.0.2.1/24"))
+	return errors.Join(err, l.Close())
+}
+
+func runMain(run func() int) int {
+	inside := os.Getenv(insideEnv) != ""
+	_ = os.Unsetenv(insideEnv)
+	if inside {
+		if err := settleIn(); err != nil {
+			fmt.Fprintln(os.Stderr, "testnet: user namespace:", err)
+		}
+		return run()
+	}
+	if privileged() {
+		return run()
+	}
+	status, err := runInside()
+	if err != nil {
+		refused.Store(&err)
+		return run()
+	}
+	return status
+}
+
+// settleIn makes the new network namespace usable. It comes first of all: the
+// net package looks once, for ever, whether there is IPv6 on lo.
+func settleIn() error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return loopbackUp(h)
+}
+
+// privileged tells whether this process may make namespaces and configure them.
+func privileged() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false
+	}
+	const needed = 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_SYS_ADMIN
+	return data[0].Effective&needed == needed
+}
+
+// passedOn are the signals that the outer process hands to the inner one.
+var passedOn = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
+
+// runInside executes this program once more in namespaces of its own and
+// returns its exit status. An error means that it did not start.
+func runInside() (int, error) {
+	// Pdeathsig follows the thread that forks: it stays until the end.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, passedOn...)
+	defer signal.Stop(signals)
+
+	cmd := &exec.Cmd{
+		Path:   "/proc/self/exe",
+		Args:   os.Args,
+		Env:    append(os.Environ(), insideEnv+"=1"),
+		Stdin:  os.Stdin,
+		Stdout: os.Stdout,
+		Stderr: os.Stderr,
+		SysProcAttr: &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+			Pdeathsig:   syscall.SIGKILL,
+			// A group of its own, so that an interrupt from the terminal
+			// comes once, through here.
+			Setpgid: true,
+		},
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("new user namespace: %w", err)
+	}
+	done := make(chan struct{})
+	var relay sync.WaitGroup
+	relay.Go(func() {
+		for {
+			select {
+			case s := <-signals:
+				_ = cmd.Process.Signal(s)
+			case <-done:
+				return
+			}
+		}
+	})
+	err := cmd.Wait()
+	close(done)
+	relay.Wait()
+	if cmd.ProcessState == nil { // it has run, and nobody knows how it ended
+		fmt.Fprintln(os.Stderr, "testnet:", err)
+		return 1, nil
+	}
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
+
+func available() error { return tryOnce() }
