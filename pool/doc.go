@@ -1,0 +1,32 @@
+// Package pool holds the addresses that l2vip announces: ranges of them, the
+// pools that ranges are grouped into, the advertisements that say from which
+// nodes a pool may be announced, and the allocation of addresses to services.
+//
+//	Range ──► Pool ─────────────┐
+//	            ▲               ├─► Allocate ─► Allocation ─► Moved
+//	            │      Request ─┘
+//	Selector ─► Advertisement ─► SelectsPool, SelectsNode, Weight
+//
+// Everything here is a value or a pure function: there is no I/O, no clock and
+// no state. The nodes of a cluster do not agree on addresses over the network;
+// each computes [Allocate] from its own configuration, and equal configuration
+// gives equal addresses.
+//
+// Pools, advertisements and selectors mean what they mean in MetalLB and
+// Kubernetes. Package [github.com/l2vip/l2vip/pool/manifest] reads them from
+// MetalLB's manifests.
+//
+// # Order of automatic allocation
+//
+// A pool gives its ranges in the order in which they are written, and each
+// range from [Range.First] upwards, wrapping around at the end of a CIDR. A pool
+// with ranges of both families gives those of the first range until it is used
+// up; a service that wants one address of each family asks for them by name, or
+// there are two pools and two services. What is asked for by name, what a pool
+// excludes and the network and broadcast addresses of an IPv4 CIDR are left out.
+//
+// # Errors
+//
+// A function that validates returns everything that is wrong, joined, each
+// finding as a [*ConfigError] with the path of the field it is about.
+package pool
