@@ -31,7 +31,7 @@ type Source interface {
 	// changes. Until the first call the application is not ready. The calls
 	// come one after another, from the goroutine that called Run or one that
 	// Run started and waits for; so there is none after Run has returned.
-	// report never blocks, and must not call back into the source.
+	// report never blocks.
 	Run(ctx context.Context, report func(State)) error
 }
 
