@@ -1,0 +1,127 @@
+package announce
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/l2vip/l2vip/internal/clock"
+)
+
+// Announcer binds, probes, announces and answers for the addresses that it is
+// assigned, and reports facts. Its methods may be called from any goroutine.
+type Announcer struct {
+	config Config
+	logger *slog.Logger
+
+	// lease is when answers end, by the clock of internal/clock; noLease until
+	// the first Renew.
+	lease   atomic.Int64
+	running atomic.Bool
+	changed chan struct{} // capacity 1: assignments were changed
+	counter counters
+
+	mu          sync.Mutex
+	assignments []Assignment // by address; replaced, never changed
+	ports       []*port      // the interfaces in use
+}
+
+// noLease is the lease of an Announcer that nobody renews.
+const noLease = math.MaxInt64
+
+// New returns an Announcer that has nothing to announce, or an error that joins
+// a *ConfigError for each thing that is wrong. It opens nothing: Run does.
+func New(c Config) (*Announcer, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	a := &Announcer{
+		config:  c,
+		logger:  cmp.Or(c.Logger, slog.New(slog.DiscardHandler)),
+		changed: make(chan struct{}, 1),
+	}
+	a.config.Refresh = cmp.Or(c.Refresh, DefaultRefresh)
+	a.lease.Store(noLease)
+	return a, nil
+}
+
+// Set replaces all assignments, before or while Run runs. When it returns, an
+// address that is no longer to be answered isn't answered any more; everything
+// else follows at once, on Run's goroutine. An assignment that can't be is an
+// error that joins a *ConfigError for each, and then nothing has changed. IPv6
+// addresses are refused with an error that wraps [errors.ErrUnsupported].
+func (a *Announcer) Set(assignments []Assignment) error {
+	if err := validate(assignments); err != nil {
+		return err
+	}
+	sorted := slices.Clone(assignments)
+	slices.SortFunc(sorted, func(x, y Assignment) int { return x.Addr.Compare(y.Addr) })
+
+	a.mu.Lock()
+	a.assignments = sorted
+	for _, p := range a.ports {
+		p.fill(sorted, a.config.Bind)
+	}
+	a.mu.Unlock()
+
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Renew lets the Announcer answer and announce for d from now, and no longer,
+// unless it is renewed again; time in which the machine is suspended counts.
+// Until the first call there is no lease: what is assigned is answered. Renew is
+// a single atomic store.
+func (a *Announcer) Renew(d time.Duration) {
+	a.lease.Store(int64(clock.Now() + d))
+}
+
+// leased reports whether the lease holds.
+func (a *Announcer) leased() bool {
+	lease := a.lease.Load()
+	return lease == noLease || int64(clock.Now()) < lease
+}
+
+// Stats returns the counters.
+func (a *Announcer) Stats() Stats { return a.counter.load() }
+
+// Run opens what it needs and works until ctx is cancelled. Then it takes back
+// what it bound and returns nil. It calls report with all facts when it has
+// applied the first assignments, and each time that something changed, always
+// from the same goroutine; report must not block. An interface that is absent
+// is a fact and no error.
+//
+// A missing capability is a *[CapabilityError]; on systems other than Linux the
+// error wraps [errors.ErrUnsupported]. Run can be called once.
+//
+// All sockets are opened on the goroutine that calls Run: one that is locked to
+// a thread in another network namespace announces there.
+func (a *Announcer) Run(ctx context.Context, report func(Facts)) error {
+	if a.running.Swap(true) {
+		return errors.New("announce: Run was called before")
+	}
+	return a.run(ctx, report)
+}
+
+// counters are the counters behind Stats.
+type counters struct {
+	requests, replies, announced, probes, sightings atomic.Uint64
+	malformed, expired, overflow, sendErrors        atomic.Uint64
+}
+
+func (c *counters) load() Stats {
+	return Stats{
+		Requests: c.requests.Load(), Replies: c.replies.Load(), Announced: c.announced.Load(),
+		Probes: c.probes.Load(), Sightings: c.sightings.Load(),
+		Malformed: c.malformed.Load(), Expired: c.expired.Load(), Overflow: c.overflow.Load(), SendErrors: c.sendErrors.Load(),
+	}
+}

@@ -1,0 +1,191 @@
+package announce
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/l2vip/l2vip/internal/conferr"
+)
+
+// Mode is what an Announcer does for an address.
+type Mode uint8
+
+const (
+	// Standby, the zero value, only makes the kernel accept traffic for the
+	// address, as Config.Bind says: nothing is answered.
+	Standby Mode = iota
+	// Probe asks whether another station uses the address, and reports what
+	// it heard. Nothing is answered.
+	Probe
+	// Answer announces the address and answers for it.
+	Answer
+)
+
+// String returns the name of the mode.
+func (m Mode) String() string {
+	switch m {
+	case Standby:
+		return "standby"
+	case Probe:
+		return "probe"
+	case Answer:
+		return "answer"
+	}
+	return fmt.Sprintf("mode %d", uint8(m))
+}
+
+// Assignment is what shall be done for one address.
+type Assignment struct {
+	// Addr is the address. IPv6 is not supported yet.
+	Addr netip.Addr
+	// Interfaces are the names of the interfaces that the address belongs on.
+	// None stands for every interface with a subnet that contains it.
+	Interfaces []string
+	// Mode is what to do. The zero value is Standby.
+	Mode Mode
+	// Claim tells claims apart: with Answer, each new value announces the
+	// address again at once.
+	Claim uint64
+}
+
+// validate returns what is wrong with the assignments.
+func validate(assignments []Assignment) error {
+	var errs conferr.List
+	seen := make(map[netip.Addr]int, len(assignments))
+	for i := range assignments {
+		a := &assignments[i]
+		path := fmt.Sprintf("[%d]", i)
+		if j, ok := seen[a.Addr]; ok {
+			errs.Addf(path+".Addr", "%v is also in [%d]", a.Addr, j)
+		}
+		seen[a.Addr] = i
+		switch {
+		case !a.Addr.IsValid():
+			errs.Addf(path+".Addr", "missing")
+		case !a.Addr.Is4():
+			errs.Addf(path+".Addr", "%v: IPv6: %w", a.Addr, errors.ErrUnsupported)
+		case a.Addr.IsUnspecified() || a.Addr.IsLoopback() || a.Addr.IsMulticast():
+			errs.Addf(path+".Addr", "%v is no unicast address of a network", a.Addr)
+		}
+		if a.Mode > Answer {
+			errs.Addf(path+".Mode", "%d is no mode", a.Mode)
+		}
+		if slices.Contains(a.Interfaces, "") {
+			errs.Addf(path+".Interfaces", "an empty name")
+		}
+	}
+	return errs.Err()
+}
+
+// Problem says why nothing can be done for an address.
+type Problem uint8
+
+const (
+	// NoProblem is the zero value: the address can be announced.
+	NoProblem Problem = iota
+	// NoInterface means that there is no interface for the address.
+	NoInterface
+	// LinkDown means that all interfaces for it are down or have no carrier.
+	LinkDown
+	// NotBound means that the kernel would not accept traffic for it.
+	NotBound
+)
+
+// String returns the problem in words.
+func (p Problem) String() string {
+	switch p {
+	case NoProblem:
+		return "none"
+	case NoInterface:
+		return "no interface for it"
+	case LinkDown:
+		return "link down"
+	case NotBound:
+		return "not bound"
+	}
+	return fmt.Sprintf("problem %d", uint8(p))
+}
+
+// ProbeResult is what came of a probe.
+type ProbeResult uint8
+
+const (
+	// Unknown is the zero value: not probed, or not done yet.
+	Unknown ProbeResult = iota
+	// Clear means that no other station uses the address.
+	Clear
+	// Conflict means that another one does, or is about to.
+	Conflict
+)
+
+// Facts are what an Announcer knows, a whole picture each time. They are
+// immutable.
+type Facts struct {
+	// Links are the interfaces that the assignments name or that have a subnet
+	// for one of them, by name.
+	Links []Link
+	// Addresses has one element for each assignment, by address.
+	Addresses []Address
+}
+
+// Link is an interface.
+type Link struct {
+	Name         string
+	Index        int // zero if there is no such interface
+	HardwareAddr net.HardwareAddr
+	Prefixes     []netip.Prefix // the IPv4 addresses of the interface, with their subnets
+	Problem      string         // why it can't be used; empty if it can
+}
+
+// Address is what is known of one assigned address.
+type Address struct {
+	Addr    netip.Addr
+	Mode    Mode
+	Claim   uint64
+	Links   []string    // the usable interfaces for it
+	Problem Problem     // why it could not be announced
+	Detail  string      // more of the problem, for people
+	Probe   ProbeResult // what came of the probe, if Mode is Probe
+	// Rival is the hardware address of another station that claims the address,
+	// or nil if none was seen since the mode or the claim last changed.
+	Rival net.HardwareAddr
+}
+
+// Stats counts what happened since the Announcer was made.
+type Stats struct {
+	Requests  uint64 // ARP requests for an address that is answered
+	Replies   uint64 // replies sent
+	Announced uint64 // gratuitous frames sent
+	Probes    uint64 // ARP probes sent
+	Sightings uint64 // frames of other stations that claim an address of ours
+
+	Malformed  uint64 // frames dropped: no well-formed ARP request or reply
+	Expired    uint64 // requests dropped: the lease had run out
+	Overflow   uint64 // sightings dropped: too many at once
+	SendErrors uint64 // frames that the kernel did not take
+}
+
+// announceAfter returns when the announcement that follows the first n of a
+// claim is due, counted from the one before it: five repeats over some seconds,
+// then a refresh with jitter. spread is a random number below 1.
+func announceAfter(n int, refresh time.Duration, spread float64) time.Duration {
+	repeats := [...]time.Duration{
+		50 * time.Millisecond, 200 * time.Millisecond, 750 * time.Millisecond, time.Second, 2 * time.Second,
+	}
+	if n <= len(repeats) {
+		return repeats[n-1]
+	}
+	return refresh*3/4 + time.Duration(spread*float64(refresh)/2)
+}
+
+// The probe of RFC 5227 section 2.1.1 with shorter intervals (section 1.1 has
+// seconds): a first claim shall be clear in a few hundred milliseconds.
+const (
+	probeNum      = 3
+	probeInterval = 75 * time.Millisecond
+	probeWait     = 100 * time.Millisecond // after the last one
+)
