@@ -55,6 +55,11 @@ func TestAutomaticAllocation(t *testing.T) {
 			addrs("10.0.0.5"),
 		},
 		{
+			"excludes that overlap one another",
+			pool.Pool{Ranges: ranges("10.0.0.0/29"), Exclude: ranges("10.0.0.2-10.0.0.5", "10.0.0.1-10.0.0.3", "10.0.0.3", "172.16.0.0/12")},
+			addrs("10.0.0.6"),
+		},
+		{
 			"ranges in their written order, of either family",
 			pool.Pool{Ranges: ranges("10.0.9.1-10.0.9.2", "2001:db8::8/127", "10.0.0.1")},
 			addrs("10.0.9.1", "10.0.9.2", "2001:db8::8", "2001:db8::9", "10.0.0.1"),

@@ -8,9 +8,8 @@ import (
 	"github.com/l2vip/l2vip/pool"
 )
 
-// Both say what one more address costs when the rest of a /16 is free, and when
-// nearly all of it is in use.
-
+// BenchmarkAllocate shows that an address costs the same whether a /16 is empty
+// or nearly full, however it was filled: compare ns/address.
 func BenchmarkAllocate(b *testing.B) {
 	slash16 := []pool.Pool{{Name: "p", Ranges: ranges("10.0.0.0/16")}}
 	one := pool.Request{Service: "one", Pool: "p"}

@@ -25,6 +25,10 @@
 // there are two pools and two services. What is asked for by name, what a pool
 // excludes and the network and broadcast addresses of an IPv4 CIDR are left out.
 //
+// An IPv6 CIDR has no such addresses, and gives its first one too. Where a router
+// is on the link, that is the router's (the Subnet-Router anycast address of RFC
+// 4291 section 2.6.1) and belongs into [Pool.Exclude].
+//
 // # Errors
 //
 // A function that validates returns everything that is wrong, joined, each

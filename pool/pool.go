@@ -25,8 +25,8 @@ type Pool struct {
 	Ranges []Range
 	// Exclude are addresses that something else has, such as the nodes and
 	// the gateway: they are never allocated automatically, and to ask for one
-	// of them is an error. They need not be in Ranges. If empty, nothing is
-	// excluded.
+	// of them is an error. A CIDR with host bits set is the whole network here
+	// too. They need not be in Ranges. If empty, nothing is excluded.
 	Exclude []Range
 	// NoAutoAssign keeps the pool for services that ask for it, or for an
 	// address of it, by name. If false, a service that asks for a count of

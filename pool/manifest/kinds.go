@@ -50,7 +50,7 @@ func (p *parser) read(document *yaml.Node) {
 	case p.kind == "":
 		root.fail("has no kind")
 	case ours && version != apiVersion:
-		root.fail("%s has apiVersion %q, want %q", p.kind, version, apiVersion)
+		root.fail("%s has apiVersion %s, want %q", p.kind, quote(version), apiVersion)
 	case p.kind == "IPAddressPool":
 		p.manifest.Pools = append(p.manifest.Pools, root.addressPool())
 	case p.kind == "L2Advertisement":
@@ -58,7 +58,7 @@ func (p *parser) read(document *yaml.Node) {
 	case meaningless[p.kind] && strings.HasPrefix(version, group):
 		root.ignore()
 	default:
-		root.fail("unknown kind %q of apiVersion %q", p.kind, version)
+		root.fail("unknown kind %s of apiVersion %s", quote(p.kind), quote(version))
 	}
 }
 

@@ -121,6 +121,7 @@ func TestWhatIsWrong(t *testing.T) {
 		{"unknown kind", "apiVersion: v1\nkind: Secret\n", `document 1, line 1: unknown kind "Secret" of apiVersion "v1"`},
 		{"kind of another group", "apiVersion: example.com/v1\nkind: BGPPeer\n", `document 1, line 1: unknown kind "BGPPeer" of apiVersion "example.com/v1"`},
 		{"unknown version", "apiVersion: metallb.io/v1\nkind: IPAddressPool\n", `document 1, line 1: IPAddressPool has apiVersion "metallb.io/v1", want "metallb.io/v1beta1"`},
+		{"long text", "kind: " + strings.Repeat("x", 1000) + "\n", `document 1, line 1: unknown kind "` + strings.Repeat("x", 60) + `"… of apiVersion ""`},
 		{"no kind", "metadata: {}\n", `document 1, line 1: has no kind`},
 		{"null kind", "kind:\n", `document 1, line 1: has no kind`},
 		{"not a mapping", "- a\n", `document 1, line 1: want a mapping, not a list`},

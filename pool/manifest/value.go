@@ -84,7 +84,7 @@ func (v value) entries(each func(key string, v value)) {
 		}
 		line, twice := lines[name]
 		if twice {
-			key.fail("%q is given twice, first in line %d", name, line)
+			key.fail("%s is given twice, first in line %d", quote(name), line)
 			continue
 		}
 		lines[name] = key.line
@@ -187,8 +187,17 @@ func (v value) wrongType(want string) {
 		if want == "text" {
 			hint = "; put it in quotes"
 		}
-		v.fail("want %s, not %s%s%s", want, is, strconv.Quote(v.node.Value), hint)
+		v.fail("want %s, not %s%s%s", want, is, quote(v.node.Value), hint)
 	}
+}
+
+// quote quotes a scalar of the manifest for a message, the long ones in part.
+func quote(s string) string {
+	const enough = 60
+	if len(s) > enough {
+		return strconv.Quote(s[:enough]) + "…"
+	}
+	return strconv.Quote(s)
 }
 
 // isOldBool reports whether v is one of the booleans of YAML 1.1 that YAML 1.2
