@@ -9,6 +9,9 @@ import (
 	"github.com/l2vip/l2vip/internal/conferr"
 )
 
+// maxPatience bounds the times of a Monitor: who waits longer waits for ever.
+const maxPatience = 24 * time.Hour
+
 // A Check asks the application once whether it is healthy: nil means yes, and
 // an error says why not. It must return when ctx ends.
 //
@@ -32,12 +35,12 @@ type Monitor struct {
 	// Monitor{Check: HTTP{URL: "http://localhost/"}.Check}.
 	Check Check
 	// Interval is the longest time from the start of one check to the start
-	// of the next; 0 means 100 ms. A check that takes longer is followed at
+	// of the next, up to a day; 0 means 100 ms. A check that takes longer is followed at
 	// once by the next one; two never run at the same time.
 	Interval time.Duration
-	// Timeout is how long a check may take; its context ends then. 0 means
-	// 500 ms. A check that does not return even so counts as failed once for
-	// each Timeout plus Interval, and delays the return of Run.
+	// Timeout is how long a check may take, up to a day; its context ends
+	// then. 0 means 500 ms. A check that does not return even so counts as
+	// failed once for each Timeout plus Interval, and delays the return of Run.
 	Timeout time.Duration
 	// Rise is how many successes in a row make ready what was not; 0 means 2.
 	Rise int
@@ -59,11 +62,11 @@ func (m Monitor) Validate() error {
 	if m.Check == nil {
 		l.Addf("Check", "required")
 	}
-	if m.Interval < 0 {
-		l.Addf("Interval", "negative: %v", m.Interval)
+	if m.Interval < 0 || m.Interval > maxPatience {
+		l.Addf("Interval", "not from 0 to %v: %v", maxPatience, m.Interval)
 	}
-	if m.Timeout < 0 {
-		l.Addf("Timeout", "negative: %v", m.Timeout)
+	if m.Timeout < 0 || m.Timeout > maxPatience {
+		l.Addf("Timeout", "not from 0 to %v: %v", maxPatience, m.Timeout)
 	}
 	if m.Rise < 0 {
 		l.Addf("Rise", "negative: %d", m.Rise)
@@ -78,8 +81,8 @@ func (m Monitor) Validate() error {
 }
 
 // Run checks until ctx ends. The first check starts at once. report is called
-// on the goroutine that called Run, and never once ctx has ended. Run fails
-// only if the configuration is not valid.
+// on the goroutine that called Run. What a check says that ctx interrupted is
+// not reported. Run fails only if the configuration is not valid.
 func (m Monitor) Run(ctx context.Context, report func(State)) error {
 	if err := m.Validate(); err != nil {
 		return err

@@ -228,7 +228,9 @@ func TestMonitorNamesAllThatIsWrong(t *testing.T) {
 	m := health.Monitor{Interval: -1, Timeout: -1, Rise: -1, Fall: -1, Jitter: math.NaN()}
 	require.Equal(t, []string{"Check", "Interval", "Timeout", "Rise", "Fall", "Jitter"}, findings(m.Validate()))
 	require.Equal(t, m.Validate().Error(), m.Run(t.Context(), nil).Error())
-	require.NoError(t, health.Monitor{Check: script("+"), Jitter: 1}.Validate())
+	m = health.Monitor{Check: script("+"), Interval: math.MaxInt64, Timeout: math.MaxInt64, Jitter: 1.1}
+	require.Equal(t, []string{"Interval", "Timeout", "Jitter"}, findings(m.Validate()))
+	require.NoError(t, health.Monitor{Check: script("+"), Timeout: 24 * time.Hour, Jitter: 1}.Validate())
 
 	require.Equal(t, []string{"Check"}, findings(health.Check(nil).Validate()))
 	require.Error(t, health.Check(nil).Run(t.Context(), nil))

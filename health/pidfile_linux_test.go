@@ -85,6 +85,17 @@ func TestFollowerSaysWhatIsWrongWithTheFile(t *testing.T) {
 	assert.Contains(t, f.mustLook(t), "is not a regular file")
 }
 
+func TestFollowerDoesNotTakeAProcessThatWaitsToBeReaped(t *testing.T) {
+	pid, _ := startSleeper(t)
+	held, err := openPidfd(pid)
+	require.NoError(t, err)
+	defer held.close()
+	require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+	<-held.done
+	f := newFollower(t, fmt.Sprint(pid))
+	require.Equal(t, fmt.Sprintf("process %d: no such process", pid), f.mustLook(t))
+}
+
 func TestFollowerDoesNotTakeAReusedIDForTheOneThatExited(t *testing.T) {
 	pid, end := startSleeper(t)
 	f := newFollower(t, fmt.Sprint(pid))
