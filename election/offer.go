@@ -2,7 +2,9 @@ package election
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 )
 
 // Reason says why a member is no candidate for an address. The numbers are part
@@ -97,7 +99,7 @@ type Offer struct {
 	// Instance tells the starts of one node apart; a later start has a higher
 	// one. The membership engine sets it, because only that can order starts.
 	Instance uint64
-	// Revision counts the offers of an instance.
+	// Revision counts the offers of an instance. The membership engine sets it.
 	Revision uint64
 	// Config is a digest of what must be configured alike on all members.
 	Config uint64
@@ -119,4 +121,11 @@ func (o *Offer) Newer(old *Offer) bool {
 		return o.Instance > old.Instance
 	}
 	return o.Revision > old.Revision
+}
+
+// Equal reports whether the two say the same, whatever their Instance and
+// Revision.
+func (o *Offer) Equal(other *Offer) bool {
+	return o.Node == other.Node && o.Config == other.Config && o.Members == other.Members &&
+		maps.Equal(o.Labels, other.Labels) && slices.Equal(o.Hardware, other.Hardware) && slices.Equal(o.Entries, other.Entries)
 }

@@ -1,0 +1,2 @@
+// Package gossip is a membership engine for l2vip.
+package gossip

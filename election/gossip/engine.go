@@ -1,0 +1,367 @@
+package gossip
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/l2vip/l2vip/election"
+)
+
+const (
+	// With these a member that dies is declared dead 4 probe intervals after
+	// the first probe that fails. More than one for the second would only let
+	// several that are lost at once take longer.
+	suspicionMult    = 3
+	suspicionMaxMult = 1
+
+	// pushPull is the pause between two exchanges with a random member, which
+	// repair what was lost.
+	pushPull = time.Second
+	// leaveTimeout bounds the farewell.
+	leaveTimeout = 500 * time.Millisecond
+	// metaTimeout bounds how long memberlist waits for new metadata to be sent.
+	metaTimeout = 200 * time.Millisecond
+	// rememberPause is the pause between two times that this member takes a
+	// higher instance, lest two members of one name drive each other up.
+	rememberPause = time.Second
+)
+
+// engine is one run of a Gossip.
+//
+// One goroutine, loop, encodes and sends and calls update. Everybody else
+// changes the state under mu, which is never held while anything waits, and
+// wakes it. memberlist's lock may be held when mu is taken, never the reverse.
+type engine struct {
+	gossip  *Gossip
+	self    string
+	cluster string
+	update  func([]election.Offer)
+	count   *counters
+	journal *journal
+	list    *memberlist.Memberlist
+	trans   *transport
+	queue   *memberlist.TransmitLimitedQueue
+
+	datagram int           // the longest message that fits into one
+	kick     chan struct{} // wakes loop
+	slots    chan struct{} // bounds the goroutines that send large offers
+	syncs    chan struct{} // bounds the exchanges that Sync asked for
+
+	mu         sync.Mutex
+	table      lockedTable
+	conflicts  map[conflict]time.Time
+	instance   uint64
+	remembered uint64    // the highest instance of this member that others know
+	nextUp     time.Time // when instance may be raised again
+	pending    *election.Offer
+	published  *election.Offer // the last one that loop took from pending
+	revision   uint64          // of published
+	own        []byte          // its binary form
+	joined     bool            // or known to be alone
+	dirty      bool            // update must be called
+	calling    bool            // it is being called
+	delivered  chan struct{}   // closed and replaced when it was
+	over       bool
+	wg         sync.WaitGroup
+	ctx        context.Context // of the goroutines below wg
+}
+
+func newEngine(g *Gossip, self string, update func([]election.Offer)) *engine {
+	e := &engine{
+		gossip:    g,
+		self:      self,
+		cluster:   g.cfg.Cluster,
+		update:    update,
+		count:     &g.count,
+		journal:   newJournal(g.cfg.Logger),
+		kick:      make(chan struct{}, 1),
+		slots:     make(chan struct{}, 64),
+		syncs:     make(chan struct{}, 16),
+		conflicts: make(map[conflict]time.Time),
+		// The low bits tell starts in one microsecond apart.
+		instance:  uint64(g.clock().UnixNano())&^0x3ff | rand.Uint64N(0x3ff) + 1,
+		dirty:     true,
+		delivered: make(chan struct{}),
+	}
+	e.table.nodes = make(map[string]*member)
+	e.table.mu = &e.mu
+	e.queue = &memberlist.TransmitLimitedQueue{
+		RetransmitMult: retransmitMult,
+		NumNodes:       func() int { return e.table.members() + 1 },
+	}
+	return e
+}
+
+const retransmitMult = 4
+
+// lockedTable is the table and who guards it.
+type lockedTable struct {
+	table
+	mu *sync.Mutex
+}
+
+// members returns the number of live members.
+func (t *lockedTable) members() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.live
+}
+
+// config returns memberlist's configuration.
+func (e *engine) config(key []byte) *memberlist.Config {
+	cfg := &e.gossip.cfg
+	ml := memberlist.DefaultLANConfig()
+	ml.Name = e.self
+	ml.Label = labelOf(e.cluster)
+	ml.Transport = e.trans
+	ml.BindPort = cfg.Port
+	ml.AdvertiseAddr = e.trans.advertise.Addr().String()
+	ml.AdvertisePort = int(e.trans.advertise.Port())
+	ml.TCPTimeout = streamTimeout
+	ml.ProbeInterval = cfg.ProbeInterval
+	ml.ProbeTimeout = cfg.ProbeInterval * 3 / 10 // 2 of them and a round trip must be less than ProbeInterval
+	ml.GossipInterval = cfg.ProbeInterval / 5
+	ml.GossipToTheDeadTime = memory
+	ml.SuspicionMult = suspicionMult
+	ml.SuspicionMaxTimeoutMult = suspicionMaxMult
+	ml.AwarenessMaxMultiplier = 2
+	ml.RetransmitMult = retransmitMult
+	ml.PushPullInterval = pushPull
+	ml.DeadNodeReclaimTime = time.Millisecond
+	ml.EnableCompression = false
+	ml.SecretKey = key
+	ml.UDPBufferSize = packetSize
+	d := delegate{e}
+	ml.Delegate, ml.Events, ml.Alive, ml.Conflict = d, d, d, d
+	ml.Logger = newAdapter(e.journal, e.count)
+
+	e.datagram = packetSize - len(ml.Label) - datagramOverhead
+	return ml
+}
+
+// datagramOverhead is what memberlist puts around a message in a datagram, at
+// the most: label, encryption, checksum, compound and type.
+const datagramOverhead = 2 + 29 + 5 + 2 + 2 + 1
+
+// run is Gossip.Run.
+func (e *engine) run(ctx context.Context) error {
+	cfg := &e.gossip.cfg
+	key := cfg.key()
+	advertise, err := cfg.advertise(ctx, e.gossip.peers)
+	if err != nil {
+		return err
+	}
+	e.trans, err = newTransport(ctx, cfg, e.count, e.journal)
+	if err != nil {
+		return err
+	}
+	e.trans.advertise = netip.AddrPortFrom(advertise, uint16(cfg.Port))
+	e.trans.label = labelOf(e.cluster)
+	e.trans.encrypted = key != nil
+
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	e.ctx = running
+	var journal sync.WaitGroup
+	ended, end := context.WithCancel(context.WithoutCancel(ctx))
+	journal.Go(func() { e.journal.run(ended) })
+	defer journal.Wait()
+	defer end()
+
+	list, err := memberlist.Create(e.config(key))
+	if err != nil {
+		_ = e.trans.Shutdown()
+		return err
+	}
+	e.mu.Lock()
+	e.list = list
+	e.mu.Unlock()
+	e.trans.start()
+
+	var loops sync.WaitGroup
+	loops.Go(func() { e.loop(running) })
+	loops.Go(func() { e.keepPeers(running) })
+	select {
+	case <-ctx.Done():
+	case err = <-e.trans.broken:
+	}
+	stop()
+	loops.Wait()
+	e.close()
+	if err == nil {
+		// An error says only that nobody heard it in time.
+		_ = list.Leave(leaveTimeout)
+	}
+	_ = list.Shutdown()
+	e.wg.Wait()
+	return err
+}
+
+// spawn runs f in a goroutine that run joins, unless it is too late. The lock is
+// held.
+func (e *engine) spawn(f func()) bool {
+	if e.over {
+		return false
+	}
+	e.wg.Go(f)
+	return true
+}
+
+// close lets no more goroutines begin.
+func (e *engine) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+}
+
+// wake makes loop turn once more.
+func (e *engine) wake() {
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// changed notes that update has news. The lock is held.
+func (e *engine) changed() {
+	e.dirty = true
+	e.wake()
+}
+
+// publish takes the offer of this member.
+func (e *engine) publish(o *election.Offer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pending = o
+	e.wake()
+}
+
+// loop does what is to be done, one turn at a time.
+func (e *engine) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.kick:
+		case <-timer.C:
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		e.encode()
+		next := e.send(ctx)
+		e.deliver()
+		timer.Reset(time.Until(next))
+	}
+}
+
+// deliver calls update if there is news.
+func (e *engine) deliver() {
+	e.mu.Lock()
+	if !e.dirty || !e.joined {
+		e.mu.Unlock()
+		return
+	}
+	e.dirty, e.calling = false, true
+	offers := e.table.offers()
+	e.mu.Unlock()
+
+	e.update(offers)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calling = false
+	close(e.delivered)
+	e.delivered = make(chan struct{})
+}
+
+// encode makes the newest offer of this member ready to be sent, under a higher
+// instance if others remember one.
+func (e *engine) encode() {
+	e.mu.Lock()
+	now := time.Now()
+	up := e.remembered >= e.instance && !now.Before(e.nextUp)
+	if up {
+		e.instance = e.remembered + 1
+		e.nextUp = now.Add(rememberPause)
+		list := e.list
+		e.spawn(func() { e.updateMeta(list) })
+	}
+	fresh := e.pending != nil
+	if fresh {
+		e.published, e.pending = e.pending, nil
+	}
+	if e.published == nil || !fresh && !up {
+		e.mu.Unlock()
+		return
+	}
+	o := *e.published
+	o.Node, o.Instance = e.self, e.instance
+	e.mu.Unlock()
+
+	data, _ := o.AppendBinary(nil) // never fails
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.own, e.revision = data, o.Revision
+	for _, m := range e.table.nodes {
+		if m.live {
+			m.outbox[e.self] = struct{}{}
+		}
+	}
+	if msg := e.offerOf(e.self); len(msg) <= e.datagram {
+		e.queue.QueueBroadcast(&broadcast{e.self, msg})
+	}
+}
+
+// updateMeta tells the others the new instance.
+func (e *engine) updateMeta(list *memberlist.Memberlist) {
+	_ = list.UpdateNode(metaTimeout) // an error says only that it is not sent yet
+}
+
+// offerOf returns the message with the newest offer of a member, or nil if none
+// is known. The lock is held.
+func (e *engine) offerOf(name string) []byte {
+	r, ok := e.recordOf(name)
+	if !ok || r.data == nil {
+		return nil
+	}
+	msg := message{kind: kindOffer, sender: e.self, instance: e.instance, records: []record{r}}
+	return msg.append(make([]byte, 0, len(r.data)+512), e.cluster)
+}
+
+// recordOf returns the newest offer of a member. The lock is held.
+func (e *engine) recordOf(name string) (record, bool) {
+	if name == e.self {
+		return record{e.self, version{e.instance, e.revision}, e.own}, e.own != nil
+	}
+	m := e.table.alive(name)
+	if m == nil || m.offer == nil {
+		return record{}, false
+	}
+	return record{name, m.have, m.data}, true
+}
+
+// broadcast is an offer in the gossip queue, where it replaces older ones.
+type broadcast struct {
+	node string
+	msg  []byte
+}
+
+var _ memberlist.NamedBroadcast = (*broadcast)(nil)
+
+func (b *broadcast) Name() string    { return b.node }
+func (b *broadcast) Message() []byte { return b.msg }
+func (b *broadcast) Finished()       {}
+
+func (b *broadcast) Invalidates(other memberlist.Broadcast) bool {
+	o, ok := other.(*broadcast)
+	return ok && o.node == b.node
+}

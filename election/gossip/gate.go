@@ -1,0 +1,166 @@
+package gossip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+)
+
+// The gate lets through to memberlist only what can come from an engine of the
+// same cluster. Everything else is counted here; and memberlist never sees what
+// it would handle badly: compressed messages, which may unpack to megabytes or
+// nest without end. The engines never compress.
+
+// What memberlist puts in front of its messages (see its net.go and label.go).
+const (
+	mlPing       = 0
+	mlPushPull   = 6
+	mlCompound   = 7
+	mlUser       = 8
+	mlCompressed = 9
+	mlEncrypted  = 10
+	mlNack       = 11
+	mlChecksum   = 12
+	mlLabel      = 244
+
+	checksumSize = 4
+)
+
+// The label in front of every datagram and stream: who we are, the version of
+// the protocol, the cluster.
+const (
+	labelMagic   = "l2vip/"
+	labelVersion = "1/"
+)
+
+func labelOf(cluster string) string { return labelMagic + labelVersion + cluster }
+
+// errGate ends a stream that is not let through.
+var errGate = errors.New("not for this cluster")
+
+// judgeLabel returns whether a label is that of the cluster, and else why not.
+func judgeLabel(label, want string) (reason, bool) {
+	switch {
+	case label == want:
+		return 0, true
+	case !strings.HasPrefix(label, labelMagic):
+		return dropForeign, false
+	case !strings.HasPrefix(label, labelMagic+labelVersion):
+		return dropVersion, false
+	}
+	return dropCluster, false
+}
+
+// judgePacket returns whether a datagram is let through, and else why not.
+func judgePacket(b []byte, label string, encrypted bool) (reason, bool) {
+	if len(b) > maxDatagram {
+		return dropTooLarge, false
+	}
+	if len(b) < 2 || b[0] != mlLabel || len(b) < 2+int(b[1]) {
+		return dropForeign, false
+	}
+	size := 2 + int(b[1])
+	if why, ok := judgeLabel(string(b[2:size]), label); !ok {
+		return why, false
+	}
+	if b = b[size:]; encrypted {
+		return 0, true // only memberlist can tell
+	}
+	if len(b) > 1+checksumSize && b[0] == mlChecksum {
+		b = b[1+checksumSize:]
+	}
+	if !plausible(b) {
+		return dropMalformed, false
+	}
+	return 0, true
+}
+
+// plausible reports whether b is a message of memberlist in a datagram, or
+// several of them.
+func plausible(b []byte) bool {
+	if len(b) == 0 {
+		return false
+	}
+	if b[0] != mlCompound {
+		return single(b[0])
+	}
+	if len(b) < 2 || len(b) < 2+2*int(b[1]) {
+		return false
+	}
+	count := int(b[1])
+	lengths, rest := b[2:2+2*count], b[2+2*count:]
+	for i := range count {
+		size := int(binary.BigEndian.Uint16(lengths[2*i:]))
+		if size == 0 || size > len(rest) || !single(rest[0]) {
+			return false
+		}
+		rest = rest[size:]
+	}
+	return true
+}
+
+// single reports whether a message of the type may stand alone in a datagram.
+func single(typ byte) bool {
+	return typ < mlPushPull || typ == mlUser || typ == mlNack
+}
+
+// gateConn lets a stream through when its head is that of a member.
+type gateConn struct {
+	net.Conn
+	label     string
+	encrypted bool
+	dropped   func(reason)
+	head      []byte // read, and not yet handed out
+	judged    bool
+	refused   bool
+}
+
+// Read reads from the stream. The first call judges its head; memberlist has set
+// a deadline before it.
+func (c *gateConn) Read(b []byte) (int, error) {
+	if !c.judged {
+		c.judged = true
+		why, err := c.judge()
+		if c.refused = err != nil; errors.Is(err, errGate) {
+			c.dropped(why)
+		}
+	}
+	if c.refused {
+		return 0, fmt.Errorf("stream from %v: %w", c.RemoteAddr(), errGate)
+	}
+	if len(c.head) > 0 {
+		n := copy(b, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+// judge reads the head: the label and the type of the first message.
+func (c *gateConn) judge() (reason, error) {
+	c.head = make([]byte, 2, 2+256+1)
+	if _, err := io.ReadFull(c.Conn, c.head); err != nil {
+		return 0, err
+	}
+	if c.head[0] != mlLabel {
+		return dropForeign, errGate
+	}
+	c.head = c.head[:2+int(c.head[1])+1]
+	if _, err := io.ReadFull(c.Conn, c.head[2:]); err != nil {
+		return 0, err
+	}
+	typ := c.head[len(c.head)-1]
+	if why, ok := judgeLabel(string(c.head[2:len(c.head)-1]), c.label); !ok {
+		return why, errGate
+	}
+	switch {
+	case c.encrypted != (typ == mlEncrypted):
+		return dropKey, errGate
+	case typ != mlEncrypted && typ != mlPing && typ != mlPushPull && typ != mlUser:
+		return dropMalformed, errGate
+	}
+	return 0, nil
+}

@@ -1,0 +1,127 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/l2vip/l2vip/election"
+)
+
+// Gossip is a membership engine. [New] makes one, [Gossip.Run] runs it once. Its
+// methods may be called from any goroutine.
+type Gossip struct {
+	cfg   Config
+	peers []peer
+
+	mu        sync.Mutex
+	published *election.Offer // the last one, until an engine takes it
+	engine    *engine         // nil before Run
+	count     counters
+
+	clock func() time.Time // the wall clock
+}
+
+// ErrNotJoined is what [Gossip.Sync] returns while [Gossip.Run] does not run, or
+// has not joined yet.
+var ErrNotJoined = errors.New("gossip: not joined")
+
+// New returns an engine that is not running yet. It only checks the
+// configuration: its error joins all findings, each a [*ConfigError].
+func New(cfg Config) (*Gossip, error) {
+	peers, err := cfg.settle()
+	if err != nil {
+		return nil, err
+	}
+	return &Gossip{cfg: cfg, peers: peers, clock: time.Now}, nil
+}
+
+// Run joins the cluster under the name self and calls update with the offers of
+// all other live members, sorted by name, whenever they change.
+//
+// The first call comes when this member has joined another, or when every peer
+// has failed once, so that it is alone for now. A member whose offer is not
+// known yet, or only that of an earlier start, has an offer with nothing but its
+// name. Each call gets a slice of its own; the offers in it are shared and never
+// change. The calls come one after the other from one goroutine, and the last
+// one always has the newest state. update must not block; it may call
+// [Gossip.Publish].
+//
+// The sockets are opened on the goroutine that calls Run. Run returns nil some
+// time after ctx ended: it tells the others that it leaves, which takes at most
+// half a second, and ends all that it started. It returns an error if a socket
+// cannot be opened or is closed under it, if self is no name, or if it runs or
+// has run before.
+func (g *Gossip) Run(ctx context.Context, self string, update func([]election.Offer)) error {
+	if err := badName(self); err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	e := newEngine(g, self, update)
+	g.mu.Lock()
+	if g.engine != nil {
+		g.mu.Unlock()
+		return errors.New("gossip: Run may be called only once")
+	}
+	g.engine = e
+	if g.published != nil {
+		e.publish(g.published)
+	}
+	g.mu.Unlock()
+	return e.run(ctx)
+}
+
+// Publish makes o the offer of this member, whole, and returns at once. The
+// engine sends it to every live member directly, and to those that come later.
+//
+// The engine sets Node and Instance. Revision must be higher than in the offers
+// before. o and what it refers to must not change afterwards. Publish may be
+// called before [Gossip.Run].
+func (g *Gossip) Publish(o election.Offer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.published = &o
+	if g.engine != nil {
+		g.engine.publish(&o)
+	}
+}
+
+// Sync exchanges everything with a live member, and returns when update was
+// called with what came of it. It returns nil also if no other member is live,
+// and an error if there are some and none answers, or if ctx ends before, or
+// [ErrNotJoined].
+func (g *Gossip) Sync(ctx context.Context) error {
+	g.mu.Lock()
+	e := g.engine
+	g.mu.Unlock()
+	if e == nil {
+		return ErrNotJoined
+	}
+	return e.sync(ctx)
+}
+
+// Detection returns the shortest time after which the other members may declare
+// this one dead, counted from when it was last able to answer: one ProbeInterval
+// for the probe that fails and three for the suspicion,
+//
+//	(1 + 3) × ProbeInterval × 1
+//
+// where the last factor grows with the cluster, to log10 of the number of
+// members from the eleventh on. It holds if the network loses nothing; a member
+// that loses datagrams for long may be suspected while it runs.
+func (g *Gossip) Detection() time.Duration {
+	return (1 + suspicionMult) * g.cfg.ProbeInterval
+}
+
+// Stats returns what has happened so far.
+func (g *Gossip) Stats() Stats {
+	g.mu.Lock()
+	e := g.engine
+	g.mu.Unlock()
+	members := 0
+	if e != nil {
+		members = e.table.members()
+	}
+	return g.count.read(members)
+}

@@ -1,0 +1,270 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// retryPause and retryJitter make the time between the beginnings of two
+	// attempts to join a peer: less than a quarter of a second.
+	retryPause  = 200 * time.Millisecond
+	retryJitter = 40 * time.Millisecond
+	// resolveTimeout bounds a look-up.
+	resolveTimeout = time.Second
+	// maxAddresses bounds the addresses of one name.
+	maxAddresses = 32
+	// syncFanout is how many members Sync asks at once.
+	syncFanout = 3
+)
+
+// keepPeers joins the peers, and joins them again while they are missing, until
+// ctx ends.
+func (e *engine) keepPeers(ctx context.Context) {
+	peers := e.gossip.peers
+	if len(peers) == 0 {
+		e.nowJoined()
+		return
+	}
+	var wg sync.WaitGroup
+	first := firsts{left: len(peers), done: e.nowJoined}
+	for _, p := range peers {
+		wg.Go(func() { e.keepPeer(ctx, p, &first) })
+	}
+	wg.Wait()
+}
+
+// nowJoined lets update be called from now on.
+func (e *engine) nowJoined() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.joined = true
+	e.wake()
+}
+
+// keepPeer keeps one peer joined.
+func (e *engine) keepPeer(ctx context.Context, p peer, first *firsts) {
+	addrs := []netip.AddrPort{p.addr}
+	away := false // told that it cannot be joined
+	for round := 0; ; round++ {
+		began := time.Now()
+		var err error
+		if !p.addr.IsValid() && (round == 0 || len(addrs) == 0 || len(e.missing(addrs)) > 0) {
+			addrs, err = resolve(ctx, p)
+		}
+		targets := e.missing(addrs)
+		if round == 0 {
+			targets = e.others(addrs)
+		}
+		ok := false
+		if err == nil {
+			ok, err = e.joinAll(targets)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
+		case ok && away:
+			away = false
+			e.journal.log(slog.LevelInfo, "joined a peer that was away", "peer", p.text)
+		case err != nil && !away:
+			away = true
+			e.journal.log(slog.LevelInfo, "cannot join a peer, trying on", "peer", p.text, "error", err)
+		}
+		if round == 0 {
+			first.report(ok)
+		}
+		timer := time.NewTimer(time.Until(began.Add(retryPause + rand.N(retryJitter))))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// joinAll joins all addresses at once, and reports whether any did.
+func (e *engine) joinAll(addrs []netip.AddrPort) (ok bool, err error) {
+	errs := make([]error, len(addrs))
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		wg.Go(func() { errs[i] = e.exchange(addr) })
+	}
+	wg.Wait()
+	var failed []error
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			ok = true
+		case !e.trans.isOwn(addrs[i]):
+			failed = append(failed, err)
+		}
+	}
+	return ok, errors.Join(failed...)
+}
+
+// exchange joins a member, or exchanges everything with one that is joined.
+func (e *engine) exchange(addr netip.AddrPort) error {
+	_, err := e.list.Join([]string{addr.String()})
+	return err
+}
+
+// others returns the addresses that are not this member's own.
+func (e *engine) others(addrs []netip.AddrPort) []netip.AddrPort {
+	var others []netip.AddrPort
+	for _, addr := range addrs {
+		if !e.trans.isOwn(addr) {
+			others = append(others, addr)
+		}
+	}
+	return others
+}
+
+// missing returns the addresses that no live member has.
+func (e *engine) missing(addrs []netip.AddrPort) []netip.AddrPort {
+	others := e.others(addrs)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var missing []netip.AddrPort
+	for _, addr := range others {
+		if !e.table.has(addr) {
+			missing = append(missing, addr)
+		}
+	}
+	return missing
+}
+
+// has reports whether a live member has the address.
+func (t *table) has(addr netip.AddrPort) bool {
+	for _, m := range t.nodes {
+		if m.live && m.addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve returns the addresses of a peer.
+func resolve(ctx context.Context, p peer) ([]netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", p.host)
+	if err != nil {
+		return nil, err
+	}
+	var addrs []netip.AddrPort
+	for _, addr := range found[:min(len(found), maxAddresses)] {
+		addrs = append(addrs, netip.AddrPortFrom(addr.Unmap().WithZone(""), p.port))
+	}
+	return addrs, nil
+}
+
+// firsts waits for the first attempts to join: the first one that succeeds, or
+// all of them.
+type firsts struct {
+	mu   sync.Mutex
+	left int
+	told bool
+	done func()
+}
+
+// report notes the outcome of one first attempt.
+func (f *firsts) report(ok bool) {
+	f.mu.Lock()
+	f.left--
+	now := !f.told && (ok || f.left == 0)
+	f.told = f.told || now
+	f.mu.Unlock()
+	if now {
+		f.done()
+	}
+}
+
+// sync is Gossip.Sync.
+func (e *engine) sync(ctx context.Context) error {
+	e.mu.Lock()
+	if !e.joined || e.over {
+		e.mu.Unlock()
+		return ErrNotJoined
+	}
+	var addrs []netip.AddrPort
+	for _, m := range e.table.nodes {
+		if m.live {
+			addrs = append(addrs, m.addr)
+		}
+	}
+	e.mu.Unlock()
+	if len(addrs) == 0 {
+		return nil
+	}
+	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
+
+	outcomes := make(chan error, len(addrs))
+	var errs []error
+	for next, asked := 0, 0; ; {
+		for ; next < len(addrs) && asked < syncFanout; next, asked = next+1, asked+1 {
+			if err := e.ask(ctx, addrs[next], outcomes); err != nil {
+				return err
+			}
+		}
+		if asked == 0 {
+			return fmt.Errorf("gossip: no live member answers: %w", errors.Join(errs...))
+		}
+		select {
+		case err := <-outcomes:
+			if err == nil {
+				return e.settled(ctx)
+			}
+			asked--
+			errs = append(errs, err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// ask exchanges everything with a member in the background.
+func (e *engine) ask(ctx context.Context, addr netip.AddrPort, outcomes chan<- error) error {
+	select {
+	case e.syncs <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	started := e.spawn(func() {
+		defer func() { <-e.syncs }()
+		outcomes <- e.exchange(addr)
+	})
+	if !started {
+		<-e.syncs
+		return ErrNotJoined
+	}
+	return nil
+}
+
+// settled returns when update has been called with all that is known.
+func (e *engine) settled(ctx context.Context) error {
+	for {
+		e.mu.Lock()
+		dirty, delivered := e.dirty || e.calling, e.delivered
+		e.mu.Unlock()
+		if !dirty {
+			return nil
+		}
+		select {
+		case <-delivered:
+		case <-e.ctx.Done():
+			return ErrNotJoined
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package l2vip
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/health"
+)
+
+// Kind is what an event tells of.
+type Kind string
+
+// The kinds of events, each with the fields that it fills in besides Seq and Time.
+const (
+	// Claimed: this node answers for Addr now. Node is the member that handed
+	// it over, if one did.
+	Claimed Kind = "claimed"
+	// Released: this node no longer answers for Addr.
+	Released Kind = "released"
+	// HolderChanged: Node answers for Addr now, as this node sees it; nobody if
+	// Node is empty.
+	HolderChanged Kind = "holder-changed"
+	// Contested: another member holds Addr as well, and this node keeps it.
+	Contested Kind = "contested"
+	// AddressDisputed: a station outside of the cluster, with the hardware address
+	// in Detail, uses Addr. It is not claimed, and tried again later.
+	AddressDisputed Kind = "disputed"
+	// OfferChanged: whether this node offers Addr, or why not, in Detail.
+	OfferChanged Kind = "offer-changed"
+	// HealthChanged: whether Service is ready on this node, or why not, in Detail.
+	HealthChanged Kind = "health-changed"
+	// MemberJoined and MemberLeft: Node is a live member, or no longer.
+	MemberJoined Kind = "member-joined"
+	MemberLeft   Kind = "member-left"
+	// ConfigDiffers: Node is configured differently from this node.
+	ConfigDiffers Kind = "config-differs"
+	// LeaseLost and LeaseRegained: this process did not run in time and fell
+	// silent, or may answer again.
+	LeaseLost     Kind = "lease-lost"
+	LeaseRegained Kind = "lease-regained"
+)
+
+// Event is something that happened.
+type Event struct {
+	// Seq numbers the events of a Runner from 1 on, without gaps.
+	Seq uint64
+	// Time is when it happened.
+	Time time.Time
+	// Kind is what happened.
+	Kind Kind
+	// Addr is the address, if the event is about one.
+	Addr netip.Addr
+	// Service is the service, if the event is about one or about its address.
+	Service string
+	// Node is the member, if the event is about one.
+	Node string
+	// Detail says more, for people.
+	Detail string
+}
+
+// The events that are kept for those who ask later, and the buffer that each
+// subscriber has for itself.
+const (
+	keptEvents      = 1024
+	subscriberSlots = 2 * keptEvents
+)
+
+// events is the newest events, and those who want more. The zero value is ready.
+type events struct {
+	mu   sync.Mutex
+	last uint64
+	kept []Event // the newest, oldest first
+	subs map[chan Event]bool
+}
+
+// emit numbers the event and hands it to all. A subscriber whose buffer is full
+// misses it.
+func (e *events) emit(ev Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.last++
+	ev.Seq, ev.Time = e.last, time.Now()
+	if len(e.kept) == keptEvents {
+		e.kept = slices.Delete(e.kept, 0, keptEvents/2)
+	}
+	e.kept = append(e.kept, ev)
+	for ch := range e.subs {
+		select {
+		case ch <- ev:
+		default:
+		}
+	}
+}
+
+// Events returns a channel of the events that come after the one numbered after,
+// as far as they are still known, the newest thousand or half of that; 0 asks for
+// all. The channel has a buffer of its own and never holds the Runner up: who
+// reads too slowly misses events, which shows as a gap in Seq and means to read
+// Status again. It is closed when ctx is cancelled.
+func (r *Runner) Events(ctx context.Context, after uint64) <-chan Event {
+	e := &r.events
+	ch := make(chan Event, subscriberSlots)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, ev := range e.kept {
+		if ev.Seq > after {
+			ch <- ev
+		}
+	}
+	if e.subs == nil {
+		e.subs = make(map[chan Event]bool)
+	}
+	e.subs[ch] = true
+	context.AfterFunc(ctx, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.subs, ch)
+		close(ch)
+	})
+	return ch
+}
+
+// tell emits what has changed between two plans, and logs it.
+func (l *loop) tell(before, after *plan, s *situation) {
+	old := l.status.Load().situation
+	for name, state := range s.health {
+		if was := old.health[name]; was.Ready != state.Ready || was.Reason != state.Reason {
+			l.note(Event{Kind: HealthChanged, Service: name, Detail: healthDetail(state)})
+		}
+	}
+	l.tellMembers(before.view, after.view, s)
+	same := len(before.offer.Entries) == len(after.offer.Entries)
+	for i := range after.positions {
+		e := after.offer.Entries[i]
+		about := Event{Addr: e.Addr, Service: e.Service}
+		if !same || before.offer.Entries[i].Addr != e.Addr {
+			continue // of another roster: the next turn compares again
+		}
+		was, now := &before.positions[i], &after.positions[i]
+		if before.offer.Entries[i].Reason != e.Reason {
+			l.note(about.with(OfferChanged, "", s.detail(now, i)))
+		}
+		if now.disputes > was.disputes {
+			l.note(about.with(AddressDisputed, "", now.rival.String()))
+		}
+		if now.holds != was.holds {
+			kind := Released
+			if now.holds {
+				kind = Claimed
+			}
+			l.note(about.with(kind, now.from, ""))
+		}
+		if now.contested && !was.contested {
+			l.note(about.with(Contested, "", ""))
+		}
+		decision := after.decision(i)
+		if previous, _ := before.view.Owner(e.Addr); previous.Holder != decision.Holder {
+			l.note(about.with(HolderChanged, decision.Holder, ""))
+		}
+	}
+}
+
+func (l *loop) tellMembers(before, after *election.View, s *situation) {
+	for o := range after.Offers() {
+		was, known := before.Offer(o.Node)
+		if !known && o.Node != l.config.Name {
+			l.note(Event{Kind: MemberJoined, Node: o.Node})
+		}
+		if o.Instance != 0 && o.Config != s.roster.digest && (was.Instance == 0 || was.Config != o.Config) {
+			l.note(Event{Kind: ConfigDiffers, Node: o.Node})
+		}
+	}
+	for o := range before.Offers() {
+		if _, live := after.Offer(o.Node); !live {
+			l.note(Event{Kind: MemberLeft, Node: o.Node})
+		}
+	}
+}
+
+// with returns the event with what sets it apart from others about the address.
+func (ev Event) with(kind Kind, node, detail string) Event {
+	ev.Kind, ev.Node, ev.Detail = kind, node, detail
+	return ev
+}
+
+// note emits and logs an event.
+func (l *loop) note(ev Event) {
+	l.events.emit(ev)
+	args := make([]any, 0, 8)
+	if ev.Addr.IsValid() {
+		args = append(args, "address", ev.Addr)
+	}
+	for _, field := range [][2]string{{"service", ev.Service}, {"node", ev.Node}, {"detail", ev.Detail}} {
+		if field[1] != "" {
+			args = append(args, field[0], field[1])
+		}
+	}
+	l.config.Logger.Info(string(ev.Kind), args...)
+}
+
+func healthDetail(s health.State) string {
+	if s.Ready {
+		return "ready"
+	}
+	if s.Reason == "" {
+		return "not ready"
+	}
+	return "not ready: " + s.Reason
+}

@@ -1,0 +1,422 @@
+package l2vip
+
+import (
+	"cmp"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/health"
+)
+
+// This file decides and does nothing: given what the node knows at a moment, it
+// computes what the node offers, holds and announces. The Runner acts on it.
+
+// situation is what the node knows at a moment.
+type situation struct {
+	now      time.Duration // by the clock of internal/clock
+	config   *Config
+	roster   *roster
+	facts    announce.Facts // addresses sorted
+	health   map[string]health.State
+	others   []election.Offer
+	joined   bool // another member was joined, or the start hold has passed
+	draining bool
+	deserted bool // the lease ran out, and the others have not been heard since
+}
+
+// position is what this node is doing about an address. The zero value is that
+// of an address that it neither holds nor wants.
+type position struct {
+	holds bool
+	// probing asks whether a stranger uses the address, before a first claim.
+	probing bool
+	// claim tells announcements apart: each new value announces again at once.
+	claim uint64
+	term  uint64
+	from  string
+	// contested: another member holds it too, and this one keeps it.
+	contested bool
+	// isolated: this node's lease ran out while it held the address, so any
+	// other holder has the better right to it.
+	isolated bool
+	// candidateSince is since when the node has been a candidate; zero if it
+	// is none.
+	candidateSince time.Duration
+	// handoverBy is when a hand-over that nobody takes ends; zero if there is
+	// none.
+	handoverBy time.Duration
+	// disputes is how often a stranger answered a probe in a row.
+	disputes int
+	rival    election.HardwareAddr
+	// pausedUntil is when a probe may be tried again; zero if it may now.
+	pausedUntil time.Duration
+}
+
+// plan is what follows from a situation.
+type plan struct {
+	offer       election.Offer
+	view        *election.View
+	positions   []position            // one for each address of the roster
+	assignments []announce.Assignment // of the addresses this node is selected for
+	members     memberCount
+	wake        time.Duration // when time alone changes the plan; zero for never
+}
+
+const (
+	// membersHold is for how long more members must be seen before a holder
+	// says so in its offer, which then would no longer tell what it saw while
+	// two holders were apart.
+	membersHold = 10 * time.Second
+	// The pauses after which a disputed address is tried again: the first, and
+	// the longest that doubling it leads to.
+	disputePause, disputePauseMost = time.Second, time.Minute
+	// crossedPause is the pause after two members have probed at once.
+	crossedPause = 150 * time.Millisecond
+)
+
+// next computes the plan that follows before, which is of the same roster.
+func (s *situation) next(before *plan) *plan {
+	p := &plan{positions: slices.Clone(before.positions)}
+	held, contested := before.holding()
+	p.members, p.wake = before.members.next(s.now, len(s.others)+1, held, contested)
+	p.offer = election.Offer{
+		Node: s.config.Name, Config: s.roster.digest, Labels: s.config.Labels, Hardware: hardware(s.facts),
+		Members: p.members.count,
+		Entries: make([]election.Entry, len(s.roster.addresses)),
+	}
+	for i := range s.roster.addresses {
+		s.time(&p.positions[i], i)
+		p.offer.Entries[i] = s.entry(p, i, before.view)
+	}
+
+	// What the node does changes its offer and with it the view; one more
+	// round settles that, because nobody else moves meanwhile.
+	p.view = before.view.Next(s.policy(), s.live(p.offer))
+	changed := false
+	for i := range p.positions {
+		was := p.positions[i]
+		s.move(p, i, p.decision(i))
+		p.offer.Entries[i] = s.entry(p, i, p.view)
+		now := &p.positions[i]
+		changed = changed || was.holds != now.holds || was.isolated != now.isolated
+	}
+	if changed {
+		p.view = p.view.Next(s.policy(), s.live(p.offer))
+	}
+	for i := range p.positions {
+		p.positions[i].contested = p.positions[i].holds && p.decision(i).Holders > 1
+	}
+	p.assignments = s.assignments(p)
+	return p
+}
+
+// decision returns what the view says of the i-th address.
+func (p *plan) decision(i int) election.Decision {
+	d, _ := p.view.Owner(p.offer.Entries[i].Addr)
+	return d
+}
+
+func (s *situation) policy() election.Policy {
+	return election.Policy{MinMembers: s.config.MinMembers}
+}
+
+// live returns the offers of all live members, this node's among them.
+func (s *situation) live(own election.Offer) []election.Offer {
+	live := make([]election.Offer, 0, len(s.others)+1)
+	for _, o := range s.others {
+		if o.Node != own.Node {
+			live = append(live, o)
+		}
+	}
+	return append(live, own)
+}
+
+// time keeps since when the node is a candidate for the address.
+func (s *situation) time(pos *position, i int) {
+	if s.reason(pos, i) != election.Offered {
+		pos.candidateSince = 0
+	} else if pos.candidateSince == 0 {
+		pos.candidateSince = s.now
+	}
+}
+
+// entry returns what the node says of the address in its position.
+func (s *situation) entry(p *plan, i int, view *election.View) election.Entry {
+	a, pos := &s.roster.addresses[i], &p.positions[i]
+	e := election.Entry{
+		Addr: a.addr, Service: a.service, Reason: s.reason(pos, i), Weight: s.weight(a),
+		Holds: pos.holds, Term: pos.term, From: pos.from, Isolated: pos.isolated,
+	}
+	if !pos.holds {
+		d, _ := view.Owner(a.addr)
+		e.Term = d.Term
+		p.wakeAt(s.now, pos.pausedUntil)
+		if failback := s.config.Failback; failback > 0 && e.Reason == election.Offered {
+			settles := pos.candidateSince + failback
+			e.Settled = s.now >= settles
+			p.wakeAt(s.now, settles)
+		}
+	}
+	return e
+}
+
+// reason returns why the node is no candidate for the address, or Offered.
+func (s *situation) reason(pos *position, i int) election.Reason {
+	a := &s.roster.addresses[i]
+	if !a.selected {
+		return election.NotSelected
+	}
+	if a.noneLeft {
+		return election.NoInterface
+	}
+	fact, ok := s.fact(i)
+	switch {
+	case !ok:
+		return election.Joining // the announcer has not got round to it yet
+	case fact.Problem == announce.NoInterface:
+		return election.NoInterface
+	case fact.Problem == announce.LinkDown:
+		return election.LinkDown
+	case fact.Problem != announce.NoProblem:
+		return election.NotBound
+	case !s.health[a.service].Ready:
+		return election.NotReady
+	case s.draining:
+		return election.Draining
+	case !s.joined:
+		return election.Joining
+	case pos.disputes > 0 && s.now < pos.pausedUntil:
+		return election.Disputed
+	}
+	return election.Offered
+}
+
+// weight returns the advertisement's weight with the health score added.
+func (s *situation) weight(a *address) uint32 {
+	sum := int64(a.weight) + int64(s.health[a.service].Score)
+	return uint32(min(max(sum, 0), math.MaxUint32))
+}
+
+// fact returns what the announcer says of the address.
+func (s *situation) fact(i int) (announce.Address, bool) {
+	j, ok := slices.BinarySearchFunc(s.facts.Addresses, s.roster.addresses[i].addr,
+		func(f announce.Address, addr netip.Addr) int { return f.Addr.Compare(addr) })
+	if !ok {
+		return announce.Address{}, false
+	}
+	return s.facts.Addresses[j], true
+}
+
+// move changes the node's position to what the decision asks for.
+func (s *situation) move(p *plan, i int, d election.Decision) {
+	pos := &p.positions[i]
+	self := s.config.Name
+	switch {
+	case pos.holds && d.Owner == self && d.Holder == self:
+		s.keep(pos, d)
+	case pos.holds && d.Holder == self:
+		s.handOver(p, pos, d)
+	case pos.holds:
+		pos.withdraw() // another member holds it by right
+	case d.Owner != self || s.deserted:
+		pos.probing = false
+	case d.Takeover:
+		pos.hold(d.Term+1, d.Holder)
+	default:
+		s.firstClaim(p, i, d)
+	}
+}
+
+// keep is the position of the owner that holds.
+func (s *situation) keep(pos *position, d election.Decision) {
+	pos.handoverBy = 0
+	if pos.contested && d.Holders == 1 {
+		pos.claim++ // the others have withdrawn: have the last word
+	}
+	pos.isolated = s.deserted || pos.isolated && d.Holders > 1
+}
+
+// handOver keeps the address until the successor holds it, or for a while if
+// none does.
+func (s *situation) handOver(p *plan, pos *position, d election.Decision) {
+	if pos.handoverBy == 0 {
+		pos.handoverBy = s.now + s.config.HandoverTimeout
+	}
+	nobody := d.Owner == "" && (s.draining || p.view.Members() < s.config.MinMembers)
+	if nobody || s.now >= pos.handoverBy {
+		pos.withdraw()
+		return
+	}
+	p.wakeAt(s.now, pos.handoverBy)
+}
+
+// firstClaim claims an address that nobody was seen to hold, once a probe has
+// shown that no stranger uses it.
+func (s *situation) firstClaim(p *plan, i int, d election.Decision) {
+	pos := &p.positions[i]
+	if s.now < pos.pausedUntil {
+		pos.probing = false
+		return
+	}
+	if !pos.probing {
+		pos.probing = true
+		pos.claim++
+		return
+	}
+	fact, ok := s.fact(i)
+	if !ok || fact.Mode != announce.Probe || fact.Claim != pos.claim {
+		return // the announcer has not begun yet
+	}
+	switch fact.Probe {
+	case announce.Unknown:
+	case announce.Clear:
+		pos.hold(d.Term+1, "")
+	case announce.Conflict:
+		pos.probing = false
+		if p.member(fact.Rival) {
+			pos.pausedUntil = s.now + crossedPause
+		} else {
+			pos.rival = hardwareAddr(fact.Rival)
+			pos.pausedUntil = s.now + min(disputePause<<min(pos.disputes, 10), disputePauseMost)
+			pos.disputes++
+		}
+		p.wakeAt(s.now, pos.pausedUntil)
+	}
+}
+
+// hold is the claim of an address.
+func (pos *position) hold(term uint64, from string) {
+	*pos = position{holds: true, claim: pos.claim + 1, term: term, from: from, candidateSince: pos.candidateSince}
+}
+
+// withdraw gives the address up.
+func (pos *position) withdraw() {
+	*pos = position{claim: pos.claim, candidateSince: pos.candidateSince}
+}
+
+// mode is what the announcer is to do.
+func (pos *position) mode() announce.Mode {
+	switch {
+	case pos.holds:
+		return announce.Answer
+	case pos.probing:
+		return announce.Probe
+	}
+	return announce.Standby
+}
+
+// assignments returns what the announcer is to do for all addresses.
+func (s *situation) assignments(p *plan) []announce.Assignment {
+	list := make([]announce.Assignment, 0, len(p.positions))
+	for i := range p.positions {
+		a, pos := &s.roster.addresses[i], &p.positions[i]
+		if a.selected && !a.noneLeft {
+			list = append(list, announce.Assignment{Addr: a.addr, Interfaces: a.interfaces, Mode: pos.mode(), Claim: pos.claim})
+		}
+	}
+	return list
+}
+
+// wakeAt makes the plan be made anew at t, if that is to come.
+func (p *plan) wakeAt(now, t time.Duration) {
+	if t > now && (p.wake == 0 || t < p.wake) {
+		p.wake = t
+	}
+}
+
+// holding returns how many addresses the node holds, and how many of those
+// another member holds too.
+func (p *plan) holding() (held, contested int) {
+	for i := range p.positions {
+		if p.positions[i].holds {
+			held++
+		}
+		if p.positions[i].contested {
+			contested++
+		}
+	}
+	return held, contested
+}
+
+// member reports whether a live member announces from the hardware address.
+func (p *plan) member(hw []byte) bool {
+	for o := range p.view.Offers() {
+		for _, own := range o.Hardware {
+			if string(own[:]) == string(hw) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// memberCount is the number of members that a node says it sees: the truth while
+// it holds nothing; while it holds, the fewest that it has seen lately.
+type memberCount struct {
+	count uint32
+	since time.Duration // when more than count were first seen; zero if they are not
+}
+
+// next returns the count after seeing members, and when time alone changes it.
+func (m memberCount) next(now time.Duration, members, held, contested int) (next memberCount, wake time.Duration) {
+	seen := uint32(members)
+	switch {
+	case held == 0 || seen <= m.count:
+		return memberCount{count: seen}, 0
+	case contested > 0:
+		return memberCount{count: m.count}, 0
+	case m.since == 0:
+		return memberCount{m.count, now}, now + membersHold
+	case now < m.since+membersHold:
+		return m, m.since + membersHold
+	}
+	return memberCount{count: seen}, 0
+}
+
+// hardware returns the hardware addresses of the usable links.
+func hardware(facts announce.Facts) []election.HardwareAddr {
+	var all []election.HardwareAddr
+	for _, l := range facts.Links {
+		if len(l.HardwareAddr) == len(election.HardwareAddr{}) {
+			all = append(all, election.HardwareAddr(l.HardwareAddr))
+		}
+	}
+	return all
+}
+
+// hardwareAddr returns hw as a value; zero if it is no Ethernet address.
+func hardwareAddr(hw []byte) (addr election.HardwareAddr) {
+	if len(hw) == len(addr) {
+		addr = election.HardwareAddr(hw)
+	}
+	return addr
+}
+
+// earlier returns the earlier of two times that may be zero for never.
+func earlier(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return cmp.Or(a, b)
+	}
+	return min(a, b)
+}
+
+// carry returns the plan for the roster after, in which an address keeps its
+// position if it is for the same service still.
+func (p *plan) carry(before, after *roster) *plan {
+	kept := make(map[netip.Addr]int, len(before.addresses))
+	for i := range before.addresses {
+		kept[before.addresses[i].addr] = i
+	}
+	next := *p
+	next.positions = make([]position, len(after.addresses))
+	for i := range after.addresses {
+		if j, ok := kept[after.addresses[i].addr]; ok && before.addresses[j].service == after.addresses[i].service {
+			next.positions[i] = p.positions[j]
+		}
+	}
+	return &next
+}

@@ -1,0 +1,468 @@
+package l2vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/health"
+	"github.com/l2vip/l2vip/internal/clock"
+	"github.com/l2vip/l2vip/internal/conferr"
+	"github.com/l2vip/l2vip/pool"
+)
+
+// Runner announces the addresses of its services whenever the election makes
+// this node their owner. Its methods may be called from any goroutine.
+type Runner struct {
+	config  Config
+	running atomic.Bool
+	ready   chan struct{} // closed when ready
+	drained chan struct{} // closed when a drain has handed everything over
+	wake    chan struct{} // capacity 1: something below has changed
+	events  events
+	status  atomic.Pointer[snapshot]
+
+	mu       sync.Mutex
+	roster   *roster
+	facts    *announce.Facts // nil before the first report
+	others   []election.Offer
+	health   map[string]health.State
+	draining bool
+}
+
+// New checks the configuration and allocates the addresses. It opens nothing
+// and starts nothing: Run does. The error joins a *[ConfigError] for each thing
+// that is wrong. IPv6 addresses are refused with an error that wraps
+// [errors.ErrUnsupported].
+func New(c Config) (*Runner, error) {
+	config, err := c.validated()
+	ro, rosterErr := config.newRoster(config.Services)
+	var errs conferr.List
+	errs.Merge("", err)
+	errs.Merge("", rosterErr)
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	r := &Runner{
+		config:  config,
+		ready:   make(chan struct{}),
+		drained: make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		roster:  ro,
+		health:  make(map[string]health.State),
+	}
+	r.status.Store(&snapshot{situation: r.situation(), plan: r.firstPlan()})
+	return r, nil
+}
+
+// Ready returns a channel that is closed when the sockets are open, the node has
+// joined the others or knows that there are none, and the first plan is made.
+func (r *Runner) Ready() <-chan struct{} { return r.ready }
+
+// Addresses returns the addresses of the service, in the order in which they
+// were asked for or allocated; nil for a service that is reserved or unknown.
+func (r *Runner) Addresses(service string) []netip.Addr {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.roster.allocation.Addresses(service)
+}
+
+// SetServices replaces the whole list of services. An error, which joins a
+// *[ConfigError] for each thing that is wrong, changes nothing. A list that would
+// move an address that is still asked for is refused with a *[pool.MovedError],
+// unless Config.AllowMoves is set. The health sources of the former list end,
+// those of the new one start; until one reports, a service that keeps its name
+// keeps its state.
+func (r *Runner) SetServices(services []Service) error {
+	after, err := r.config.newRoster(services)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.config.AllowMoves {
+		if err := pool.Moved(r.roster.allocation, after.allocation); err != nil {
+			return err
+		}
+	}
+	r.roster = after
+	r.signal()
+	return nil
+}
+
+// Drain hands all addresses over to other members and takes none any more, for
+// as long as Run runs. It returns when every address has been given up, or with
+// ctx's error when that ends first; the hand-over goes on then.
+func (r *Runner) Drain(ctx context.Context) error {
+	r.drain()
+	select {
+	case <-r.drained:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *Runner) drain() {
+	r.mu.Lock()
+	r.draining = true
+	r.mu.Unlock()
+	r.signal()
+}
+
+// signal makes the loop turn. It never blocks.
+func (r *Runner) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run opens what is needed, joins the other members, and announces what this
+// node comes to own, until ctx is cancelled. Then it hands every address over,
+// leaves, and returns nil, within Config.HandoverTimeout and Config.Linger and
+// what the Membership takes to leave. Otherwise it returns the error of the
+// Membership or the Announcer that ended it: without the rights for raw sockets
+// that is a *[CapabilityError]. Run can be called once.
+func (r *Runner) Run(ctx context.Context) error {
+	if r.running.Swap(true) {
+		return errors.New("l2vip: Run was called before")
+	}
+	l := &loop{
+		Runner:   r,
+		plan:     r.firstPlan(),
+		failures: make(chan error, 2),
+		synced:   make(chan bool, 1),
+	}
+	return l.run(ctx)
+}
+
+// firstPlan is the plan of a node that knows nothing yet.
+func (r *Runner) firstPlan() *plan {
+	return &plan{positions: make([]position, len(r.roster.addresses))}
+}
+
+// situation returns what is known now. The caller holds the lock, or is New.
+func (r *Runner) situation() situation {
+	s := situation{config: &r.config, roster: r.roster, health: make(map[string]health.State), others: r.others, draining: r.draining}
+	if r.facts != nil {
+		s.facts = *r.facts
+	}
+	for _, service := range r.roster.services {
+		s.health[service.Name] = health.State{Ready: true}
+		if service.Health != nil {
+			s.health[service.Name] = r.health[service.Name]
+		}
+	}
+	return s
+}
+
+// update takes the other members' offers.
+func (r *Runner) update(offers []election.Offer) {
+	r.mu.Lock()
+	r.others = slices.DeleteFunc(offers, func(o election.Offer) bool { return o.Node == r.config.Name })
+	if r.others == nil {
+		r.others = []election.Offer{} // joined, and alone
+	}
+	r.mu.Unlock()
+	r.signal()
+}
+
+// report takes the announcer's facts.
+func (r *Runner) report(f announce.Facts) {
+	r.mu.Lock()
+	r.facts = &f
+	r.mu.Unlock()
+	r.signal()
+}
+
+// setHealth takes the state of a service.
+func (r *Runner) setHealth(service string, s health.State) {
+	r.mu.Lock()
+	r.health[service] = s
+	r.mu.Unlock()
+	r.signal()
+}
+
+// loop is what Run works with; all of it belongs to Run's goroutine.
+type loop struct {
+	*Runner
+	plan    *plan
+	roster  *roster // the one that plan is of
+	sources *group  // the health sources of that roster
+
+	failures chan error // of the membership and the announcer
+	failure  error      // the first of them
+	synced   chan bool  // outcomes of Sync
+	syncing  bool
+
+	// Times are by the clock of internal/clock.
+	started  time.Duration
+	renewed  time.Duration
+	deserted time.Duration // since when the lease is void; zero if it holds
+	released time.Duration // when an address was last given up; zero for never
+	joined   bool
+	assigned bool
+	stopping bool
+}
+
+// ticks is how often the lease is renewed within its length.
+const ticks = 5
+
+// distrust is for how long a node whose lease ran out holds still if it can't
+// complete an exchange with another: by then the others have judged it.
+const distrust = time.Second
+
+func (l *loop) run(ctx context.Context) error {
+	l.mu.Lock()
+	l.roster = l.Runner.roster
+	l.mu.Unlock()
+	l.started = clock.Now()
+	l.renew(l.started)
+
+	// The children outlive ctx, to hand over.
+	ctx, done := context.WithoutCancel(ctx), ctx.Done()
+	announcer, membership, syncs := newGroup(ctx), newGroup(ctx), newGroup(ctx)
+	l.start(announcer, "announce", func(ctx context.Context) error { return l.config.Announcer.Run(ctx, l.report) })
+	l.start(membership, "membership", func(ctx context.Context) error {
+		return l.config.Membership.Run(ctx, l.config.Name, l.update)
+	})
+	l.startSources(ctx)
+	defer func() {
+		l.sources.stop()
+		syncs.stop()
+		announcer.stop()
+		membership.stop() // last: the others learn from it that this node leaves
+	}()
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		changed := true
+		select {
+		case <-done:
+			done = nil
+			l.stop()
+		case err := <-l.failures:
+			l.failure = errors.Join(l.failure, err)
+			l.stop()
+		case ok := <-l.synced:
+			l.syncing = false
+			if ok {
+				l.trust()
+			}
+		case <-l.wake:
+		case <-timer.C:
+			changed = l.plan.offer.Node == "" || l.plan.wake > 0 && l.plan.wake <= clock.Now()
+		}
+		now := clock.Now()
+		if l.renew(now) {
+			l.sync(syncs)
+			changed = true
+		}
+		if changed {
+			if err := l.turn(ctx, now); err != nil {
+				return errors.Join(l.failure, err)
+			}
+		} else {
+			l.config.Membership.Publish(l.plan.offer)
+		}
+		if l.stopping && l.over(now) {
+			return l.failure
+		}
+		timer.Reset(l.pause(now))
+	}
+}
+
+// start runs one of the two children without which nothing works.
+func (l *loop) start(g *group, name string, run func(context.Context) error) {
+	g.start(func(ctx context.Context) {
+		err := run(ctx)
+		if err == nil && ctx.Err() == nil {
+			err = errors.New("ended by itself")
+		}
+		if err != nil {
+			l.failures <- fmt.Errorf("%s: %w", name, err)
+		}
+	})
+}
+
+// stop begins to hand everything over.
+func (l *loop) stop() {
+	l.stopping = true
+	l.drain()
+}
+
+// over reports whether nothing is left to do after stop: nothing is held, and
+// what was held has lingered. Without an announcer there is nothing to wait for.
+func (l *loop) over(now time.Duration) bool {
+	held, _ := l.plan.holding()
+	return l.failure != nil || held == 0 && (l.released == 0 || now >= l.released+l.config.Linger)
+}
+
+// pause returns how long the loop may wait for something to happen.
+func (l *loop) pause(now time.Duration) time.Duration {
+	next := earlier(now+l.config.Lease/ticks, l.plan.wake)
+	if l.stopping && l.released > 0 {
+		next = earlier(next, l.released+l.config.Linger)
+	}
+	return max(0, next-now)
+}
+
+// renew extends the lease. If it has run out meanwhile, this process was stopped
+// or starved or the machine suspended, and the others may have taken over: then
+// it is void, which renew reports once, until they were heard or have had the
+// time to judge.
+func (l *loop) renew(now time.Duration) (lost bool) {
+	late := now - l.renewed - l.config.Lease
+	if l.renewed > 0 && late > 0 && l.deserted == 0 {
+		l.deserted, lost = now, true
+		l.config.Logger.Warn("the lease has run out: this process did not run in time", "late", late)
+		l.events.emit(Event{Kind: LeaseLost, Detail: fmt.Sprintf("%v late", late)})
+	}
+	if l.deserted > 0 && !l.syncing && now-l.deserted > distrust {
+		l.trust()
+	}
+	l.renewed = now
+	if l.deserted == 0 {
+		l.config.Announcer.Renew(l.config.Lease)
+	}
+	return lost
+}
+
+// trust lets the lease hold again.
+func (l *loop) trust() {
+	l.deserted = 0
+	l.events.emit(Event{Kind: LeaseRegained})
+	l.signal()
+}
+
+// sync asks for a full exchange with another member.
+func (l *loop) sync(g *group) {
+	l.syncing = true
+	g.start(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, distrust)
+		defer cancel()
+		err := l.config.Membership.Sync(ctx)
+		if err != nil {
+			l.config.Logger.Warn("no exchange with another member", "error", err)
+		}
+		l.synced <- err == nil // one at a time: never blocks
+	})
+}
+
+// turn makes the plan that follows from what is known now, and acts on it.
+func (l *loop) turn(ctx context.Context, now time.Duration) error {
+	l.mu.Lock()
+	s := l.situation()
+	roster, heard := l.Runner.roster, l.facts != nil
+	if l.roster != roster {
+		l.plan = l.plan.carry(l.roster, roster)
+		l.roster = roster
+		defer func() {
+			l.sources.stop()
+			l.startSources(ctx)
+		}()
+	}
+	l.mu.Unlock()
+
+	s.now = now
+	s.deserted = l.deserted > 0
+	s.joined = l.hasJoined(now, s.others)
+
+	before := l.plan
+	after := s.next(before)
+	if !s.joined {
+		after.wakeAt(now, l.started+l.config.StartHold)
+	}
+	l.plan = after
+	held, _ := before.holding()
+	holds, _ := after.holding()
+	if holds < held {
+		l.released = now
+	}
+
+	// First what is on the wire, then what the others are told, then the rest.
+	if !l.assigned || !reflect.DeepEqual(before.assignments, after.assignments) {
+		if err := l.config.Announcer.Set(after.assignments); err != nil {
+			return fmt.Errorf("announce: %w", err)
+		}
+		l.assigned = true
+	}
+	l.config.Membership.Publish(after.offer)
+
+	l.tell(before, after, &s)
+	l.status.Store(&snapshot{situation: s, plan: after})
+	if s.draining && holds == 0 {
+		l.closeOnce(l.drained)
+	}
+	if s.joined && heard {
+		l.closeOnce(l.ready)
+	}
+	return nil
+}
+
+// closeOnce closes the channel, which only this goroutine closes.
+func (l *loop) closeOnce(ch chan struct{}) {
+	select {
+	case <-ch:
+	default:
+		close(ch)
+	}
+}
+
+// hasJoined reports whether the node may claim: it knows the offers of all
+// members that it has joined, or the start hold has passed.
+func (l *loop) hasJoined(now time.Duration, others []election.Offer) bool {
+	if !l.joined {
+		silent := slices.ContainsFunc(others, func(o election.Offer) bool { return o.Instance == 0 })
+		l.joined = len(others) > 0 && !silent || now >= l.started+l.config.StartHold
+	}
+	return l.joined
+}
+
+// startSources starts the health sources of all services.
+func (l *loop) startSources(ctx context.Context) {
+	l.sources = newGroup(ctx)
+	for _, service := range l.roster.services {
+		if service.Health == nil || service.Reserved {
+			continue
+		}
+		l.sources.start(func(ctx context.Context) {
+			err := service.Health.Run(ctx, func(s health.State) { l.setHealth(service.Name, s) })
+			if err != nil {
+				l.config.Logger.Error("a health source is broken", "service", service.Name, "error", err)
+				l.setHealth(service.Name, health.State{Reason: err.Error()})
+			}
+		})
+	}
+}
+
+// group is goroutines that are stopped and joined together.
+type group struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func newGroup(ctx context.Context) *group {
+	ctx, cancel := context.WithCancel(ctx)
+	return &group{ctx: ctx, cancel: cancel}
+}
+
+func (g *group) start(run func(context.Context)) {
+	g.wg.Go(func() { run(g.ctx) })
+}
+
+func (g *group) stop() {
+	g.cancel()
+	g.wg.Wait()
+}

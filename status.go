@@ -1,0 +1,184 @@
+package l2vip
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/health"
+)
+
+// Status is what a Runner knows and does at a moment. It is immutable, and the
+// caller's.
+type Status struct {
+	// Node is this node's name.
+	Node string
+	// Draining says that the node hands its addresses over and takes none.
+	Draining bool
+	// Deserted says that the lease has run out: nothing is answered until the
+	// other members were heard.
+	Deserted bool
+	// Members are all live members by name, this node among them.
+	Members []Member
+	// Services are the configured services, in their order.
+	Services []ServiceStatus
+	// Addresses are the configured addresses, in their order.
+	Addresses []AddressStatus
+	// Links are the interfaces that matter, by name.
+	Links []announce.Link
+	// Wire counts what happened on the wire; zero if the Announcer does not
+	// count.
+	Wire announce.Stats
+
+	view *election.View
+}
+
+// Member is a live member.
+type Member struct {
+	Name string
+	// Offered says that its offer is known.
+	Offered bool
+	// ConfigDiffers says that it is configured differently from this node.
+	ConfigDiffers bool
+	// Holds is how many addresses it holds.
+	Holds int
+}
+
+// ServiceStatus is the state of a service on this node.
+type ServiceStatus struct {
+	Name      string
+	Addresses []netip.Addr
+	Health    health.State
+}
+
+// AddressStatus is the state of an address as this node sees it.
+type AddressStatus struct {
+	Addr    netip.Addr
+	Service string
+	// Reason is why this node is no candidate for it, Offered if it is one.
+	Reason election.Reason
+	// Detail says more of the reason, for people.
+	Detail string
+	// Owner is the member that shall hold it, and Holder the one that does;
+	// empty if there is none.
+	Owner, Holder string
+	// Holds says that this node answers for it.
+	Holds bool
+	// Contested says that another member holds it as well.
+	Contested bool
+	// Term is the highest term of any claim of it.
+	Term uint64
+	// Service conflict: members that offer the address for another service.
+	OtherService []string
+}
+
+// snapshot is what Status is made from, when somebody asks.
+type snapshot struct {
+	situation situation
+	plan      *plan
+}
+
+// Status returns what the Runner knows and does now.
+func (r *Runner) Status() *Status {
+	snap := r.status.Load()
+	s, p := &snap.situation, snap.plan
+	status := &Status{
+		Node: r.config.Name, Draining: s.draining, Deserted: s.deserted,
+		Links: slices.Clone(s.facts.Links), view: p.view,
+	}
+	if counter, ok := r.config.Announcer.(interface{ Stats() announce.Stats }); ok {
+		status.Wire = counter.Stats()
+	}
+	for o := range p.view.Offers() {
+		m := Member{Name: o.Node, Offered: o.Instance != 0 || o.Node == r.config.Name}
+		m.ConfigDiffers = m.Offered && o.Config != s.roster.digest
+		for i := range o.Entries {
+			if o.Entries[i].Holds {
+				m.Holds++
+			}
+		}
+		status.Members = append(status.Members, m)
+	}
+	for _, service := range s.roster.services {
+		status.Services = append(status.Services, ServiceStatus{
+			Name: service.Name, Addresses: s.roster.allocation.Addresses(service.Name), Health: s.health[service.Name],
+		})
+	}
+	for i := range s.roster.addresses {
+		a, pos := &s.roster.addresses[i], &p.positions[i]
+		d, _ := p.view.Owner(a.addr)
+		status.Addresses = append(status.Addresses, AddressStatus{
+			Addr: a.addr, Service: a.service, Reason: s.reason(pos, i), Detail: s.detail(pos, i),
+			Owner: d.Owner, Holder: d.Holder, Holds: pos.holds, Contested: pos.contested, Term: d.Term,
+			OtherService: p.otherService(a),
+		})
+	}
+	return status
+}
+
+// otherService returns the members that offer the address for another service
+// than this node does.
+func (p *plan) otherService(a *address) []string {
+	var names []string
+	for _, r := range p.view.Rank(a.addr) {
+		if r.Entry.Service != a.service {
+			names = append(names, r.Node)
+		}
+	}
+	return names
+}
+
+// detail says in words why the node is no candidate for an address.
+func (s *situation) detail(pos *position, i int) string {
+	a := &s.roster.addresses[i]
+	fact, _ := s.fact(i)
+	reason := s.reason(pos, i)
+	switch reason {
+	case election.NoInterface, election.LinkDown, election.NotBound:
+		if a.noneLeft {
+			return "the advertisement names no interface that this node announces on"
+		}
+		return fmt.Sprintf("%v: %s", reason, fact.Detail)
+	case election.NotReady:
+		return healthDetail(s.health[a.service])
+	case election.Disputed:
+		return fmt.Sprintf("%v: %v", reason, pos.rival)
+	}
+	return reason.String()
+}
+
+// Explain says in a few lines of text who owns the address, and why: every
+// member's place, in the order in which they would own it.
+func (s *Status) Explain(addr netip.Addr) string {
+	d, ok := s.view.Owner(addr)
+	if !ok {
+		return fmt.Sprintf("%v: no live member has it configured\n", addr)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v for %q: owner %s, holder %s, term %d\n", addr, d.Service, orNobody(d.Owner), orNobody(d.Holder), d.Term)
+	for i, r := range s.view.Rank(addr) {
+		fmt.Fprintf(&b, "%3d. %s: %v", i+1, r.Node, r.Entry.Reason)
+		if !r.Candidate && r.Entry.Reason == election.Offered {
+			fmt.Fprintf(&b, ", but for %q", r.Entry.Service)
+		}
+		fmt.Fprintf(&b, ", weight %d, score %016x", r.Entry.Weight, election.Score(r.Node, addr))
+		if r.Entry.Settled {
+			b.WriteString(", settled")
+		}
+		if r.Entry.Holds {
+			fmt.Fprintf(&b, ", holds with term %d", r.Entry.Term)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func orNobody(name string) string {
+	if name == "" {
+		return "nobody"
+	}
+	return name
+}
