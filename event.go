@@ -194,7 +194,7 @@ func (l *loop) note(ev Event) {
 	if ev.Addr.IsValid() {
 		args = append(args, "address", ev.Addr)
 	}
-	for _, field := range [][2]string{{"service", ev.Service}, {"node", ev.Node}, {"detail", ev.Detail}} {
+	for _, field := range [][2]string{{"service", ev.Service}, {"member", ev.Node}, {"detail", ev.Detail}} {
 		if field[1] != "" {
 			args = append(args, field[0], field[1])
 		}

@@ -2,6 +2,7 @@ package l2vip
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -63,6 +64,7 @@ type plan struct {
 	positions   []position            // one for each address of the roster
 	assignments []announce.Assignment // of the addresses this node is selected for
 	members     memberCount
+	stations    map[election.HardwareAddr]bool // of members, live and former ones
 	wake        time.Duration // when time alone changes the plan; zero for never
 }
 
@@ -96,6 +98,7 @@ func (s *situation) next(before *plan) *plan {
 	// What the node does changes its offer and with it the view; one more
 	// round settles that, because nobody else moves meanwhile.
 	p.view = before.view.Next(s.policy(), s.live(p.offer))
+	p.stations = stations(before.stations, p.view)
 	changed := false
 	for i := range p.positions {
 		was := p.positions[i]
@@ -262,6 +265,10 @@ func (s *situation) firstClaim(p *plan, i int, d election.Decision) {
 		pos.probing = false
 		return
 	}
+	if by := pos.candidateSince + s.config.StartHold; s.now < by && p.awaited(i) {
+		p.wakeAt(s.now, by)
+		return
+	}
 	if !pos.probing {
 		pos.probing = true
 		pos.claim++
@@ -277,7 +284,7 @@ func (s *situation) firstClaim(p *plan, i int, d election.Decision) {
 		pos.hold(d.Term+1, "")
 	case announce.Conflict:
 		pos.probing = false
-		if p.member(fact.Rival) {
+		if p.stations[hardwareAddr(fact.Rival)] {
 			pos.pausedUntil = s.now + crossedPause
 		} else {
 			pos.rival = hardwareAddr(fact.Rival)
@@ -286,6 +293,14 @@ func (s *situation) firstClaim(p *plan, i int, d election.Decision) {
 		}
 		p.wakeAt(s.now, pos.pausedUntil)
 	}
+}
+
+// awaited reports whether a member is about to say whether it is a candidate. Of
+// nodes that start together, the first would claim what belongs to another.
+func (p *plan) awaited(i int) bool {
+	return slices.ContainsFunc(p.view.Rank(p.offer.Entries[i].Addr), func(r election.Ranked) bool {
+		return r.Entry.Reason == election.Joining
+	})
 }
 
 // hold is the claim of an address.
@@ -342,16 +357,28 @@ func (p *plan) holding() (held, contested int) {
 	return held, contested
 }
 
-// member reports whether a live member announces from the hardware address.
-func (p *plan) member(hw []byte) bool {
-	for o := range p.view.Offers() {
-		for _, own := range o.Hardware {
-			if string(own[:]) == string(hw) {
-				return true
+// maxStations bounds the hardware addresses that are remembered.
+const maxStations = 4096
+
+// stations returns the hardware addresses of the members before and of those in
+// the view. A member that was cut off is met on the wire before it is met again
+// as a member, and must not be taken for a stranger.
+func stations(before map[election.HardwareAddr]bool, view *election.View) map[election.HardwareAddr]bool {
+	all, copied := before, false
+	for o := range view.Offers() {
+		for _, hw := range o.Hardware {
+			switch {
+			case all[hw]:
+				continue
+			case len(all) == 0 || len(all) >= maxStations:
+				all, copied = make(map[election.HardwareAddr]bool), true
+			case !copied:
+				all, copied = maps.Clone(before), true
 			}
+			all[hw] = true
 		}
 	}
-	return false
+	return all
 }
 
 // memberCount is the number of members that a node says it sees: the truth while
