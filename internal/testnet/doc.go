@@ -34,7 +34,8 @@
 // The namespaces have no names: threads, file descriptors, sockets and processes
 // of the program hold them, so the kernel takes everything down when the
 // program is gone, in whatever way it went. Programs run in a node with
-// [Node.Start], functions with [Node.Do].
+// [Node.Start], functions with [Node.Do]. Code that opens sockets from
+// goroutines of its own belongs in a program: goroutines are not inside.
 //
 // A lab needs the rights of root over its own namespaces. [Main] gives them to
 // ordinary users through a user namespace; a test that needs a lab starts with

@@ -93,11 +93,12 @@ func (n *Node) Unblock() error { return n.unblock() }
 func (n *Node) Do(fn func() error) error { return n.do(fn) }
 
 // Start starts a command inside the node, in a process group of its own. The
-// caller calls Wait, as always. The process is killed with its group and its
-// descendants when the lab is closed, and by the kernel when this program dies.
+// caller calls Wait, as always. The process is killed with all its descendants
+// when the lab is closed, and when this program dies, after SIGKILL too.
 //
-// The kernel kills only the command itself in that last case: descendants of
-// its own, such as the workers of a server, must then notice by themselves.
+// In that last case the kernel kills the command itself. Its descendants, such
+// as the workers of a server, are killed by a second process of this program,
+// if it started with [Main]; otherwise they are on their own.
 func (n *Node) Start(cmd *exec.Cmd) error { return n.start(cmd) }
 
 // ListenPacket is [net.ListenConfig.ListenPacket] inside the node.

@@ -33,13 +33,15 @@ type lab struct {
 	bridge netlink.Link
 	nodes  map[string]*Node
 	added  int // nodes, ever
+	guard  guard
 	closed bool
 }
 
 // node is what a Node holds on Linux.
 type node struct {
-	ns *namespace
-	sw *namespace
+	ns    *namespace
+	sw    *namespace
+	guard *guard
 
 	mu        sync.Mutex // one change of the port at a time
 	port      netlink.Link
@@ -51,10 +53,10 @@ type node struct {
 func (l *Lab) open() error {
 	sw, err := newNamespace("switch")
 	if err != nil {
-		return fmt.Errorf("testnet: switch: %w", err)
+		return fmt.Errorf("testnet: lab: %w", explain(err))
 	}
 	if err := l.openSwitch(sw); err != nil {
-		return errors.Join(fmt.Errorf("testnet: switch: %w", err), sw.close())
+		return errors.Join(fmt.Errorf("testnet: lab: switch: %w", explain(err)), sw.close())
 	}
 	l.sw = sw
 	l.nodes = make(map[string]*Node)
@@ -103,7 +105,9 @@ func (l *Lab) close() error {
 	for _, n := range l.nodes {
 		err = errors.Join(err, n.ns.close())
 	}
-	return errors.Join(err, l.sw.close())
+	err = errors.Join(err, l.sw.close())
+	l.guard.close()
+	return err
 }
 
 func (l *Lab) addNode(name string, prefixes []netip.Prefix) (*Node, error) {
@@ -117,7 +121,7 @@ func (l *Lab) addNode(name string, prefixes []netip.Prefix) (*Node, error) {
 	}
 	l.added++
 	n := &Node{Name: name, Interface: nodePort, HardwareAddr: hardwareAddr(0, l.added)}
-	n.sw, n.bridge = l.sw, l.bridge
+	n.sw, n.bridge, n.guard = l.sw, l.bridge, &l.guard
 	var err error
 	if n.ns, err = newNamespace(name); err != nil {
 		return nil, fmt.Errorf("testnet: node %s: %w", name, err)
@@ -329,7 +333,12 @@ func (n *Node) setPortState(state byte) error {
 
 func (n *Node) do(fn func() error) error { return n.ns.do(fn) }
 
-func (n *Node) start(cmd *exec.Cmd) error { return n.errorf("start", n.ns.start(cmd)) }
+func (n *Node) start(cmd *exec.Cmd) error {
+	if err := n.guard.watch(n.ns); err != nil {
+		return n.errorf("start", err)
+	}
+	return n.errorf("start", n.ns.start(cmd))
+}
 
 func (n *Node) frames() (net.PacketConn, error) {
 	var c *packet.Conn

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +29,8 @@ var roles = map[string]func() int{
 	"family":    family,
 	"orphanage": orphanage,
 	"signals":   signals,
+	"refusal":   refusal,
+	"reason":    reason,
 }
 
 // --- links
@@ -310,26 +311,35 @@ func TestCloseKillsWhatWasStarted(t *testing.T) {
 	gone(t, host)
 }
 
-// orphanage builds a lab with a sleeper in it, says so and waits for its end.
+// orphanage builds a lab with a family in it, says so and waits for its end.
 func orphanage() int {
-	lab, err := testnet.NewLab()
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	n, err := lab.AddNode("a")
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	cmd := self("sleep")
-	if err := n.Start(cmd); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid))
-	fmt.Println(cmd.Process.Pid, ns, err)
-	select {}
+	return testnet.Main(func() int {
+		lab, err := testnet.NewLab()
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		n, err := lab.AddNode("a")
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		cmd := self("family")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		if err := n.Start(cmd); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		var grandchild int
+		_, err = fmt.Fscanln(out, &grandchild)
+		ns, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid))
+		fmt.Println(cmd.Process.Pid, grandchild, ns, err)
+		select {}
+	})
 }
 
 func TestKilledProgramLeavesNothing(t *testing.T) {
@@ -340,17 +350,19 @@ func TestKilledProgramLeavesNothing(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err)
-	fields := strings.Fields(line)
-	require.Len(t, fields, 3, line)
-	pid, err := strconv.Atoi(fields[0])
-	require.NoError(t, err)
-	died := watch(t, pid)
-	require.NotEmpty(t, holders(fields[1]))
+	var child, grandchild int
+	var ns, failed string
+	_, err = fmt.Sscan(line, &child, &grandchild, &ns, &failed)
+	require.NoError(t, err, line)
+	require.Equal(t, "<nil>", failed, line)
+	childDied, grandchildDied := watch(t, child), watch(t, grandchild)
+	require.NotEmpty(t, holders(ns))
 
 	require.NoError(t, cmd.Process.Kill())
 	require.Error(t, cmd.Wait())
-	died()
-	gone(t, fields[1])
+	childDied()
+	grandchildDied()
+	gone(t, ns)
 }
 
 // watch returns a function that waits until a process has died.

@@ -22,31 +22,32 @@ const insideEnv = "L2VIP_TESTNET_INSIDE"
 // refused is why Main got no user namespace.
 var refused atomic.Pointer[error]
 
+// tryOnce builds the smallest lab.
 var tryOnce = sync.OnceValue(func() error {
-	err := try()
-	if err == nil {
-		return nil
+	l, err := NewLab()
+	if err != nil {
+		return err
 	}
+	_, err = l.AddNode("probe", netip.MustParsePrefix("192.0.2.1/24"))
+	return errors.Join(err, l.Close())
+})
+
+// explain says what to do about rights that are missing.
+func explain(err error) error {
 	if !errors.Is(err, os.ErrPermission) {
 		return err
 	}
 	if why := refused.Load(); why != nil {
-		return fmt.Errorf("%w (this needs root, or user namespaces for ordinary users, which are not allowed here: %w)", err, *why)
+		return fmt.Errorf("needs root, or user namespaces for ordinary users, which are not allowed here (%w): %w", *why, err)
 	}
-	return fmt.Errorf("%w (this needs root, or a program that starts with testnet.Main)", err)
-})
-
-// try builds the smallest lab.
-func try() error {
-	l := &Lab{}
-	if err := l.open(); err != nil {
-		return err
-	}
-	_, err := l.AddNode("probe", netip.MustParsePrefix("192.0.2.1/24"))
-	return errors.Join(err, l.Close())
+	return fmt.Errorf("needs root, or a program that starts with testnet.Main: %w", err)
 }
 
 func runMain(run func() int) int {
+	if os.Getenv(guardEnv) != "" {
+		return runGuard()
+	}
+	guardable.Store(true)
 	inside := os.Getenv(insideEnv) != ""
 	_ = os.Unsetenv(insideEnv)
 	if inside {
