@@ -19,6 +19,10 @@ const (
 	suspicionMult    = 3
 	suspicionMaxMult = 1
 
+	// awareness is by how much a member that suspects itself to be slow
+	// stretches its probes, at the most.
+	awareness = 2
+
 	// pushPull is the pause between two exchanges with a random member, which
 	// repair what was lost.
 	pushPull = time.Second
@@ -129,7 +133,7 @@ func (e *engine) config(key []byte) *memberlist.Config {
 	ml.GossipToTheDeadTime = memory
 	ml.SuspicionMult = suspicionMult
 	ml.SuspicionMaxTimeoutMult = suspicionMaxMult
-	ml.AwarenessMaxMultiplier = 2
+	ml.AwarenessMaxMultiplier = awareness
 	ml.RetransmitMult = retransmitMult
 	ml.PushPullInterval = pushPull
 	ml.DeadNodeReclaimTime = time.Millisecond
@@ -199,7 +203,20 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	_ = list.Shutdown()
 	e.wg.Wait()
+	if e.count.joins.Load() > 0 {
+		e.outlast(cfg.ProbeInterval)
+	}
 	return err
+}
+
+// outlast waits for memberlist's last probes. Nothing interrupts a probe, and
+// Shutdown does not join it; but it is over after one probe interval, times the
+// awareness of being slow, and a program that has stopped its membership shall
+// not find it still at work.
+func (e *engine) outlast(interval time.Duration) {
+	timer := time.NewTimer(awareness*interval + interval/10)
+	defer timer.Stop()
+	<-timer.C
 }
 
 // spawn runs f in a goroutine that run joins, unless it is too late. The lock is
