@@ -3,6 +3,7 @@ package testnet
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -51,8 +52,14 @@ func runMain(run func() int) int {
 	inside := os.Getenv(insideEnv) != ""
 	_ = os.Unsetenv(insideEnv)
 	if inside {
-		if err := settleIn(); err != nil {
-			fmt.Fprintln(os.Stderr, "testnet: user namespace:", err)
+		report := os.NewFile(reportFD, "report")
+		err := settleIn()
+		if err != nil {
+			_, _ = fmt.Fprint(report, err)
+		}
+		_ = report.Close()
+		if err != nil {
+			return 1
 		}
 		return run()
 	}
@@ -67,8 +74,13 @@ func runMain(run func() int) int {
 	return status
 }
 
+// reportFD is where the inner process says why it can't work: the first of
+// ExtraFiles.
+const reportFD = 3
+
 // settleIn makes the new network namespace usable. It comes first of all: the
-// net package looks once, for ever, whether there is IPv6 on lo.
+// net package looks once, for ever, whether there is IPv6 on lo. It fails where
+// a system makes user namespaces, but without rights in them.
 func settleIn() error {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -93,7 +105,7 @@ func privileged() bool {
 var passedOn = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
 
 // runInside executes this program once more in namespaces of its own and
-// returns its exit status. An error means that it did not start.
+// returns its exit status. An error means that it could not work there.
 func runInside() (int, error) {
 	// Pdeathsig follows the thread that forks: it stays until the end.
 	runtime.LockOSThread()
@@ -103,13 +115,19 @@ func runInside() (int, error) {
 	signal.Notify(signals, passedOn...)
 	defer signal.Stop(signals)
 
+	report, write, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer report.Close()
 	cmd := &exec.Cmd{
-		Path:   "/proc/self/exe",
-		Args:   os.Args,
-		Env:    append(os.Environ(), insideEnv+"=1"),
-		Stdin:  os.Stdin,
-		Stdout: os.Stdout,
-		Stderr: os.Stderr,
+		Path:       "/proc/self/exe",
+		Args:       os.Args,
+		Env:        append(os.Environ(), insideEnv+"=1"),
+		Stdin:      os.Stdin,
+		Stdout:     os.Stdout,
+		Stderr:     os.Stderr,
+		ExtraFiles: []*os.File{write},
 		SysProcAttr: &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
@@ -120,8 +138,14 @@ func runInside() (int, error) {
 			Setpgid: true,
 		},
 	}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	_ = write.Close()
+	if err != nil {
 		return 0, fmt.Errorf("new user namespace: %w", err)
+	}
+	if why, _ := io.ReadAll(report); len(why) > 0 {
+		_ = cmd.Wait() // its status is the report
+		return 0, fmt.Errorf("new user namespace has no rights: %s", why)
 	}
 	done := make(chan struct{})
 	var relay sync.WaitGroup
@@ -135,7 +159,7 @@ func runInside() (int, error) {
 			}
 		}
 	})
-	err := cmd.Wait()
+	err = cmd.Wait()
 	close(done)
 	relay.Wait()
 	if cmd.ProcessState == nil { // it has run, and nobody knows how it ended
