@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// standing is what a speaker last said of itself. The zero value is that of one
+// that is not running.
+type standing struct {
+	Ready     bool // it has joined and made its first plan
+	Members   int  // how many it knows, itself included
+	Candidate bool // it offers the address
+	Holds     bool // it answers for the address
+}
+
+// board is what is known of the lab: what the client and the speakers reported.
+// Whoever waits for something waits for the board to say it.
+type board struct {
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced with every change
+	start    time.Time     // the zero of all times
+	requests []request     // by number; those without an end are still under way
+	settled  int           // the requests before this one have all ended
+	speakers map[string]standing
+	answered map[string]bool // the nodes that ever answered for the address, as the network or they themselves say
+}
+
+func newBoard() *board {
+	return &board{
+		changed:  make(chan struct{}),
+		start:    time.Now(),
+		speakers: make(map[string]standing),
+		answered: make(map[string]bool),
+	}
+}
+
+// update changes the board and wakes all who wait.
+func (b *board) update(change func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// read calls look, which may read the board.
+func (b *board) read(look func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	look()
+}
+
+// wait waits until met, which may read the board, says so. It gives up after
+// patience, and says what it has waited for.
+func (b *board) wait(ctx context.Context, what string, met func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("waited %v until %s", patience, what))
+	defer cancel()
+	for {
+		b.mu.Lock()
+		ok, changed := met(), b.changed
+		b.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// add enters a request that has ended.
+func (b *board) add(r request) {
+	b.update(func() {
+		if len(b.requests) == 0 {
+			b.start = time.Now().Add(-r.Sent - r.Took)
+		}
+		for len(b.requests) <= r.Number {
+			b.requests = append(b.requests, request{})
+		}
+		b.requests[r.Number] = r
+		for b.settled < len(b.requests) && b.requests[b.settled].Took > 0 {
+			b.settled++
+		}
+	})
+}
+
+// mark returns the number of the first request of what begins now. All requests
+// before it have ended: they do not see what is done next.
+func (b *board) mark(ctx context.Context) (int, error) {
+	var number int
+	b.read(func() { number = len(b.requests) })
+	return number, b.wait(ctx, "the client's requests ended", func() bool { return b.settled >= number })
+}
+
+// served returns who served the last n requests that have ended; empty if they
+// were not all served, and by the same.
+func (b *board) served(n int) string {
+	if n == 0 || b.settled < n {
+		return ""
+	}
+	last := b.requests[b.settled-1].By
+	for _, r := range b.requests[b.settled-n : b.settled] {
+		if r.By != last {
+			return ""
+		}
+	}
+	return last
+}
+
+// leader returns the node that holds the address; empty if there is none, or
+// more than one.
+func (b *board) leader() string {
+	var leader string
+	for name, s := range b.speakers {
+		switch {
+		case !s.Holds:
+		case leader != "":
+			return ""
+		default:
+			leader = name
+		}
+	}
+	return leader
+}
+
+// complete reports whether all speakers see each other, and every front is a
+// candidate for the address.
+func (b *board) complete() bool {
+	for _, at := range speakers() {
+		s := b.speakers[at.name]
+		if !s.Ready || s.Members != len(speakers()) || s.Candidate != isFront(at.name) {
+			return false
+		}
+	}
+	return true
+}
+
+// intruder returns an error if a node other than a front has ever answered for
+// the address or served a request.
+func (b *board) intruder() error {
+	var errs []error
+	b.read(func() {
+		for name := range b.answered {
+			if !isFront(name) {
+				errs = append(errs, fmt.Errorf("%q answered for the address", name))
+			}
+		}
+		i := slices.IndexFunc(b.requests, func(r request) bool { return r.By != "" && !isFront(r.By) })
+		if i >= 0 {
+			errs = append(errs, fmt.Errorf("%q served a request", b.requests[i].By))
+		}
+	})
+	return errors.Join(errs...)
+}
