@@ -59,13 +59,13 @@ func watching(fn func([]election.Offer)) func(*node) {
 }
 
 func (n *node) update(offers []election.Offer) {
-	n.mu.Lock()
-	n.offers = offers
-	n.updates++
-	n.mu.Unlock()
 	if n.watch != nil {
 		n.watch(offers)
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.offers = offers
+	n.updates++
 }
 
 // leave stops the engine and waits until it has gone.
@@ -179,7 +179,9 @@ func newSim(t *testing.T, peers int) *sim {
 	return s
 }
 
-func simAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i / 200), byte(1 + i%200)}) }
+func simAddr(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 0, byte(i / 200), byte(1 + i%200)})
+}
 
 // node starts the engine of host i, named after it.
 func (s *sim) node(i int, options ...func(*node)) *node {

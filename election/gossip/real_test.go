@@ -1,0 +1,298 @@
+package gossip
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip/election"
+)
+
+// loopback returns addresses on which nobody listens yet.
+func loopback(t *testing.T, count int) []netip.Addr {
+	t.Helper()
+	if ln, err := net.Listen("tcp", "127.1.2.3:0"); err != nil {
+		t.Skip("needs all of 127.0.0.0/8 on the loopback interface: ", err)
+	} else {
+		_ = ln.Close()
+	}
+	subnet := [4]byte{127, byte(1 + rand.IntN(250)), byte(rand.IntN(250)), 0}
+	var addrs []netip.Addr
+	for i := range count {
+		subnet[3] = byte(1 + i)
+		addrs = append(addrs, netip.AddrFrom4(subnet))
+	}
+	return addrs
+}
+
+// realCluster starts engines on the real network, each at an address of its own.
+func realCluster(t *testing.T, addrs []netip.Addr, cfg Config) []*node {
+	t.Helper()
+	for _, addr := range addrs {
+		cfg.Peers = append(cfg.Peers, addr.String())
+	}
+	var nodes []*node
+	for i, addr := range addrs {
+		cfg.Address = addr
+		nodes = append(nodes, start(t, fmt.Sprintf("node-%d", i), cfg, offering(offer(1))))
+	}
+	return nodes
+}
+
+func TestThreeEngines(t *testing.T) {
+	nodes := realCluster(t, loopback(t, 3), Config{})
+	within(t, patience, complete(nodes, 1))
+
+	o, _ := nodes[0].sees("node-1")
+	want := offer(1)
+	want.Node, want.Instance = "node-1", o.Instance
+	require.Equal(t, want, o)
+	require.NotZero(t, o.Instance)
+
+	nodes[1].Publish(offer(2))
+	within(t, patience, nodes[0].sawRevision("node-1", 2))
+	within(t, patience, nodes[2].sawRevision("node-1", 2))
+	require.NoError(t, nodes[0].Sync(t.Context()))
+
+	nodes[1].Publish(largeOffer(3, 10_000))
+	within(t, patience, nodes[0].sawRevision("node-1", 3))
+	within(t, patience, nodes[2].sawRevision("node-1", 3))
+	o, _ = nodes[2].sees("node-1")
+	require.Equal(t, largeOffer(3, 10_000).Entries, o.Entries)
+
+	nodes[1].leave(t)
+	within(t, patience, nodes[0].misses("node-1"))
+	within(t, patience, nodes[2].misses("node-1"))
+	require.Error(t, nodes[1].Run(t.Context(), "again", nil))
+
+	end(nodes[0], nodes[2])
+	require.Zero(t, nodes[0].Stats().Dropped.Malformed)
+}
+
+func TestEncryption(t *testing.T) {
+	addrs := loopback(t, 5)
+	peers := make([]string, len(addrs))
+	for i, addr := range addrs {
+		peers[i] = addr.String()
+	}
+	key := bytes.Repeat([]byte("k"), 32)
+	a := start(t, "a", Config{Peers: peers, Address: addrs[0], Key: key}, offering(offer(1)))
+	b := start(t, "b", Config{Peers: peers, Address: addrs[1], Key: key}, offering(offer(1)))
+	within(t, patience, complete([]*node{a, b}, 1))
+	b.Publish(largeOffer(2, 10_000))
+	within(t, patience, a.sawRevision("b", 2))
+	b.Publish(offer(3))
+	within(t, patience, a.sawRevision("b", 3))
+
+	wrong := start(t, "wrong", Config{Peers: peers, Address: addrs[2], Key: bytes.Repeat([]byte("x"), 16)})
+	plain := start(t, "plain", Config{Peers: peers, Address: addrs[3]})
+	other := start(t, "other", Config{Peers: peers, Address: addrs[4], Passphrase: "open sesame"})
+	for _, n := range []*node{wrong, plain, other} {
+		within(t, patience, func() bool { _, updates := n.latest(); return updates > 0 && n.Stats().Dropped.Key > 0 })
+		offers, _ := n.latest()
+		require.Empty(t, offers)
+	}
+	require.NotZero(t, a.Stats().Dropped.Key)
+	require.Equal(t, 1, a.Stats().Members)
+	end(a, b, wrong, plain, other)
+}
+
+func TestPassphrase(t *testing.T) {
+	nodes := realCluster(t, loopback(t, 2), Config{Passphrase: "correct horse battery staple", Cluster: "stable"})
+	within(t, patience, complete(nodes, 1))
+	end(nodes...)
+
+	one, two := Config{Passphrase: "p", Cluster: "a"}, Config{Passphrase: "p", Cluster: "b"}
+	require.Len(t, one.key(), 32)
+	require.NotEqual(t, one.key(), two.key(), "the cluster is the salt")
+	// Part of the protocol: it must never change.
+	require.Equal(t, "83e613dc8aeb48f9", fmt.Sprintf("%x", one.key()[:8]))
+}
+
+func TestJunkIsDroppedAndCounted(t *testing.T) {
+	addrs := loopback(t, 2)
+	nodes := realCluster(t, addrs, Config{})
+	within(t, patience, complete(nodes, 1))
+	victim := nodes[0]
+	target := netip.AddrPortFrom(addrs[0], defaultPort).String()
+	udp, err := net.Dial("udp", target)
+	require.NoError(t, err)
+	defer func() { _ = udp.Close() }()
+
+	label := append([]byte{mlLabel, byte(len(labelOf(defaultCluster)))}, labelOf(defaultCluster)...)
+	inside := func(b ...byte) []byte { return append(append([]byte(nil), label...), b...) }
+	user := func(b []byte) []byte { return append(inside(mlUser), b...) }
+	msg := func(change func(*message)) []byte {
+		m := message{kind: kindOffer, sender: "node-1", instance: 1}
+		change(&m)
+		return m.append(nil, defaultCluster)
+	}
+	broken := election.Offer{Node: "node-1", Instance: maxInstance - 1}
+	data, _ := broken.AppendBinary(nil)
+
+	for name, junk := range map[string]struct {
+		payload []byte
+		count   func(Dropped) uint64
+	}{
+		"nothing of ours":    {[]byte("GET / HTTP/1.1\r\n\r\n"), func(d Dropped) uint64 { return d.Foreign }},
+		"no label":           {[]byte{mlPing, 1, 2, 3}, func(d Dropped) uint64 { return d.Foreign }},
+		"a later version":    {append([]byte{mlLabel, 9}, "l2vip/2/x...."...), func(d Dropped) uint64 { return d.Version }},
+		"another cluster":    {append([]byte{mlLabel, 9}, "l2vip/1/x...."...), func(d Dropped) uint64 { return d.Cluster }},
+		"no message":         {inside(), func(d Dropped) uint64 { return d.Malformed }},
+		"compressed":         {inside(mlCompressed, 1, 2, 3), func(d Dropped) uint64 { return d.Malformed }},
+		"compound, nested":   {inside(mlCompound, 1, 0, 2, mlCompound, 0), func(d Dropped) uint64 { return d.Malformed }},
+		"compound, cut":      {inside(mlCompound, 9, 0, 2), func(d Dropped) uint64 { return d.Malformed }},
+		"too large":          {inside(make([]byte, maxDatagram)...), func(d Dropped) uint64 { return d.TooLarge }},
+		"user, foreign":      {user([]byte("hello")), func(d Dropped) uint64 { return d.Foreign }},
+		"user, version":      {user([]byte("l2vG\x02")), func(d Dropped) uint64 { return d.Version }},
+		"user, cluster":      {user((&message{kind: kindOffer, sender: "x", instance: 1}).append(nil, "x")), func(d Dropped) uint64 { return d.Cluster }},
+		"user, cut":          {user(msg(func(*message) {})[:20]), func(d Dropped) uint64 { return d.Malformed }},
+		"user, no instance":  {user(msg(func(m *message) { m.instance = 0 })), func(d Dropped) uint64 { return d.Malformed }},
+		"user, a stranger":   {user(msg(func(m *message) { m.sender = "stranger" })), func(d Dropped) uint64 { return d.Unknown }},
+		"offer of nobody":    {user(msg(func(m *message) { m.records = []record{{"nobody", version{1, 1}, data}} })), func(d Dropped) uint64 { return d.Unknown }},
+		"offer, stale":       {user(msg(func(m *message) { m.records = []record{{"node-1", version{1, 1}, data}} })), func(d Dropped) uint64 { return d.Stale }},
+		"offer, no offer":    {user(msg(func(m *message) { m.records = []record{{"node-1", version{maxInstance - 2, 1}, []byte{1}}} })), func(d Dropped) uint64 { return d.Malformed }},
+		"offer, not as said": {user(msg(func(m *message) { m.records = []record{{"node-1", version{maxInstance - 2, 1}, data}} })), func(d Dropped) uint64 { return d.Malformed }},
+	} {
+		before := junk.count(victim.Stats().Dropped)
+		_, err := udp.Write(junk.payload)
+		require.NoError(t, err)
+		within(t, patience, func() bool { return junk.count(victim.Stats().Dropped) > before }, name)
+	}
+
+	for name, junk := range map[string]struct {
+		payload []byte
+		count   func(Dropped) uint64
+	}{
+		"nothing of ours": {[]byte("GET / HTTP/1.1\r\n\r\n"), func(d Dropped) uint64 { return d.Foreign }},
+		"another cluster": {append([]byte{mlLabel, 9}, "l2vip/1/x...."...), func(d Dropped) uint64 { return d.Cluster }},
+		"encrypted":       {inside(mlEncrypted), func(d Dropped) uint64 { return d.Key }},
+		"compressed":      {inside(mlCompressed), func(d Dropped) uint64 { return d.Malformed }},
+	} {
+		before := junk.count(victim.Stats().Dropped)
+		conn, err := net.Dial("tcp", target)
+		require.NoError(t, err)
+		_, err = conn.Write(junk.payload)
+		require.NoError(t, err)
+		within(t, patience, func() bool { return junk.count(victim.Stats().Dropped) > before }, name)
+		_ = conn.Close()
+	}
+
+	// It still works.
+	nodes[1].Publish(offer(2))
+	within(t, patience, victim.sawRevision("node-1", 2))
+	end(nodes...)
+}
+
+func TestTooManyStreamsAreRefused(t *testing.T) {
+	addrs := loopback(t, 1)
+	n := realCluster(t, addrs, Config{})[0]
+	within(t, patience, func() bool { _, updates := n.latest(); return updates > 0 })
+	var conns []net.Conn
+	for n.Stats().Dropped.Overloaded == 0 {
+		conn, err := net.Dial("tcp", netip.AddrPortFrom(addrs[0], defaultPort).String())
+		require.NoError(t, err)
+		conns = append(conns, conn)
+		require.Less(t, len(conns), 4*maxStreams)
+	}
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	end(n)
+}
+
+func TestOpeningSocketsFails(t *testing.T) {
+	addr := loopback(t, 1)[0]
+	taken, err := net.Listen("tcp", netip.AddrPortFrom(addr, defaultPort).String())
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	g, err := New(Config{Address: addr})
+	require.NoError(t, err)
+	err = g.Run(t.Context(), "node", func([]election.Offer) {})
+	require.ErrorContains(t, err, addr.String()+":7946")
+	require.ErrorContains(t, err, "TCP")
+	require.Error(t, g.Run(t.Context(), "node", nil))
+
+	g, err = New(Config{Address: addr})
+	require.NoError(t, err)
+	require.Error(t, g.Run(t.Context(), "", nil))
+	require.Error(t, g.Run(t.Context(), strings.Repeat("x", 256), nil))
+}
+
+func TestAdvertise(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		want string
+	}{
+		"as told":           {Config{Advertise: netip.MustParseAddr("192.0.2.7"), Address: netip.MustParseAddr("127.0.0.1")}, "192.0.2.7"},
+		"where it listens":  {Config{Address: netip.MustParseAddr("127.0.0.9")}, "127.0.0.9"},
+		"towards the peers": {Config{Address: netip.MustParseAddr("0.0.0.0"), Peers: []string{"127.0.0.1"}}, "127.0.0.1"},
+	} {
+		peers, err := c.cfg.settle()
+		require.NoError(t, err, name)
+		addr, err := c.cfg.advertise(t.Context(), peers)
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, addr.String(), name)
+	}
+}
+
+// lines is a handler's writer.
+type lines struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.buf.String(), text)
+}
+
+func TestNameConflictIsLoggedOnce(t *testing.T) {
+	addrs := loopback(t, 2)
+	var out lines
+	cfg := Config{
+		Peers:   []string{addrs[0].String(), addrs[1].String()},
+		Address: addrs[0],
+		Logger:  slog.New(slog.NewTextHandler(&out, nil)),
+	}
+	first := start(t, "same", cfg)
+	within(t, patience, func() bool { _, updates := first.latest(); return updates > 0 })
+	cfg.Logger, cfg.Address = nil, addrs[1]
+	second := start(t, "same", cfg)
+	within(t, patience, func() bool { return first.Stats().Conflicts > 3 })
+	end(first, second)
+	require.Equal(t, 1, out.count(`msg="another member has this member's name"`), out.buf.String())
+	require.Zero(t, out.count("Conflicting"))
+}
+
+func TestOwnAddressUnderAnotherName(t *testing.T) {
+	// Listening everywhere, with a peer that is this very member: it is alone.
+	ln, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	port := ln.Addr().(*net.TCPAddr).Port
+	require.NoError(t, ln.Close())
+	n := start(t, "alone", Config{Peers: []string{"localhost", "127.0.0.1"}, Advertise: netip.MustParseAddr("192.0.2.1"), Port: port})
+	began := time.Now()
+	within(t, patience, func() bool { _, updates := n.latest(); return updates > 0 })
+	t.Logf("known to be alone after %v", time.Since(began))
+	offers, _ := n.latest()
+	require.Empty(t, offers)
+	require.Zero(t, n.Stats().Joins)
+	end(n)
+}
