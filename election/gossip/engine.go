@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -22,6 +23,10 @@ const (
 	// awareness is by how much a member that suspects itself to be slow
 	// stretches its probes, at the most.
 	awareness = 2
+
+	// offerRetransmitMult is memberlist's RetransmitMult for offers, twice its
+	// default: they are few, and the next repair is a second away.
+	offerRetransmitMult = 8
 
 	// pushPull is the pause between two exchanges with a random member, which
 	// repair what was lost.
@@ -95,13 +100,11 @@ func newEngine(g *Gossip, self string, update func([]election.Offer)) *engine {
 	e.table.nodes = make(map[string]*member)
 	e.table.mu = &e.mu
 	e.queue = &memberlist.TransmitLimitedQueue{
-		RetransmitMult: retransmitMult,
+		RetransmitMult: offerRetransmitMult,
 		NumNodes:       func() int { return e.table.members() + 1 },
 	}
 	return e
 }
-
-const retransmitMult = 4
 
 // lockedTable is the table and who guards it.
 type lockedTable struct {
@@ -134,7 +137,6 @@ func (e *engine) config(key []byte) *memberlist.Config {
 	ml.SuspicionMult = suspicionMult
 	ml.SuspicionMaxTimeoutMult = suspicionMaxMult
 	ml.AwarenessMaxMultiplier = awareness
-	ml.RetransmitMult = retransmitMult
 	ml.PushPullInterval = pushPull
 	ml.DeadNodeReclaimTime = time.Millisecond
 	ml.EnableCompression = false
@@ -180,7 +182,7 @@ func (e *engine) run(ctx context.Context) error {
 	list, err := memberlist.Create(e.config(key))
 	if err != nil {
 		_ = e.trans.Shutdown()
-		return err
+		return fmt.Errorf("gossip: %w", err)
 	}
 	e.mu.Lock()
 	e.list = list

@@ -51,22 +51,26 @@ func (e *engine) nowJoined() {
 
 // keepPeer keeps one peer joined.
 func (e *engine) keepPeer(ctx context.Context, p peer, first *firsts) {
-	addrs := []netip.AddrPort{p.addr}
+	var addrs []netip.AddrPort
+	if p.addr.IsValid() {
+		addrs = append(addrs, p.addr)
+	}
 	away := false // told that it cannot be joined
 	for round := 0; ; round++ {
 		began := time.Now()
 		var err error
 		if !p.addr.IsValid() && (round == 0 || len(addrs) == 0 || len(e.missing(addrs)) > 0) {
-			addrs, err = resolve(ctx, p)
+			var found []netip.AddrPort
+			if found, err = resolve(ctx, p); err == nil {
+				addrs = found
+			}
 		}
 		targets := e.missing(addrs)
 		if round == 0 {
 			targets = e.others(addrs)
 		}
-		ok := false
-		if err == nil {
-			ok, err = e.joinAll(targets)
-		}
+		ok, failed := e.joinAll(targets)
+		err = errors.Join(err, failed)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -113,6 +117,10 @@ func (e *engine) joinAll(addrs []netip.AddrPort) (ok bool, err error) {
 // exchange joins a member, or exchanges everything with one that is joined.
 func (e *engine) exchange(addr netip.AddrPort) error {
 	_, err := e.list.Join([]string{addr.String()})
+	var several interface{ WrappedErrors() []error } // memberlist's, on lines of their own
+	if errors.As(err, &several) {
+		err = errors.Join(several.WrappedErrors()...)
+	}
 	return err
 }
 

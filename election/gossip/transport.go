@@ -26,7 +26,7 @@ const (
 	// maxDatagram is the largest datagram that is taken.
 	maxDatagram = 8 << 10
 	// maxStreams is how many streams others may have open here.
-	maxStreams = 256
+	maxStreams = 128
 	// receiveBuffer is what the kernel is asked for, as memberlist does.
 	receiveBuffer = 2 << 20
 )

@@ -1,0 +1,146 @@
+package gossip
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip/election"
+)
+
+// mortal is the real network, whose sockets can be closed as the end of the
+// process would.
+type mortal struct {
+	realNetwork
+	mu      sync.Mutex
+	sockets []interface{ Close() error }
+}
+
+func (m *mortal) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	c, err := m.realNetwork.ListenPacket(ctx, network, address)
+	if err == nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.sockets = append(m.sockets, c)
+	}
+	return c, err
+}
+
+func (m *mortal) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	l, err := m.realNetwork.Listen(ctx, network, address)
+	if err == nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.sockets = append(m.sockets, l)
+	}
+	return l, err
+}
+
+func (m *mortal) die() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sockets {
+		_ = s.Close()
+	}
+}
+
+// BenchmarkDetection measures on the loopback interface how long it takes until
+// the last of two other members has noticed that one died.
+func BenchmarkDetection(b *testing.B) {
+	var times []time.Duration
+	for b.Loop() {
+		base := [4]byte{127, 200, byte(rand.IntN(250)), 1}
+		var peers []string
+		for i := range 3 {
+			base[3] = byte(i + 1)
+			peers = append(peers, netip.AddrFrom4(base).String())
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		changes := make(chan struct{}, 1000)
+		var mu sync.Mutex
+		live := make(map[string]int)
+		grave := &mortal{}
+		for i, peer := range peers {
+			cfg := Config{Peers: peers, Address: netip.MustParseAddr(peer)}
+			if i == 2 {
+				cfg.Network = grave
+			}
+			g, err := New(cfg)
+			require.NoError(b, err)
+			wg.Go(func() {
+				_ = g.Run(ctx, peer, func(o []election.Offer) {
+					mu.Lock()
+					live[peer] = len(o)
+					mu.Unlock()
+					changes <- struct{}{}
+				})
+			})
+		}
+		until := func(survivors, others int) {
+			for {
+				mu.Lock()
+				count := 0
+				for _, peer := range peers[:survivors] {
+					if live[peer] == others {
+						count++
+					}
+				}
+				mu.Unlock()
+				if count == survivors {
+					return
+				}
+				<-changes
+			}
+		}
+		until(3, 2)
+		time.Sleep(500*time.Millisecond + rand.N(200*time.Millisecond))
+		began := time.Now()
+		grave.die()
+		until(2, 1)
+		times = append(times, time.Since(began))
+		stop()
+		wg.Wait()
+	}
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Milliseconds()), "ms-median")
+	b.ReportMetric(float64(times[len(times)-1].Milliseconds()), "ms-worst")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkState measures one side of a push/pull among 10 members with 1,000
+// addresses each.
+func BenchmarkState(b *testing.B) {
+	g, err := New(Config{})
+	require.NoError(b, err)
+	e := newEngine(g, "self", nil)
+	d := delegate{e}
+	for i := range 10 {
+		name := string(rune('a' + i))
+		d.NotifyJoin(peerNode(name, 1))
+		o := largeOffer(1, 1000)
+		o.Node, o.Instance = name, 1
+		data, _ := o.AppendBinary(nil)
+		m := message{kind: kindOffer, sender: name, instance: 1, records: []record{{name, version{1, 1}, data}}}
+		d.NotifyMsg(m.append(nil, "l2vip"))
+	}
+	b.Run("join", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			d.MergeRemoteState(d.LocalState(true), true)
+		}
+	})
+	b.Run("repair", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			d.MergeRemoteState(d.LocalState(false), false)
+		}
+	})
+}
