@@ -18,7 +18,7 @@ import (
 
 // situation is what the node knows at a moment.
 type situation struct {
-	now      time.Duration // by the clock of internal/clock
+	now      time.Duration // by the loop's clock; never zero
 	config   *Config
 	roster   *roster
 	facts    announce.Facts // addresses sorted

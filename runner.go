@@ -204,7 +204,9 @@ type loop struct {
 	synced   chan bool  // outcomes of Sync
 	syncing  bool
 
-	// Times are by the clock of internal/clock.
+	// Times are counted from a little before Run began, suspended time
+	// included; so zero can stand for never.
+	origin   time.Duration
 	started  time.Duration
 	renewed  time.Duration
 	deserted time.Duration // since when the lease is void; zero if it holds
@@ -225,7 +227,8 @@ func (l *loop) run(ctx context.Context) error {
 	l.mu.Lock()
 	l.roster = l.Runner.roster
 	l.mu.Unlock()
-	l.started = clock.Now()
+	l.origin = clock.Now() - time.Second
+	l.started = l.now()
 	l.renew(l.started)
 
 	// The children outlive ctx, to hand over.
@@ -261,9 +264,9 @@ func (l *loop) run(ctx context.Context) error {
 			}
 		case <-l.wake:
 		case <-timer.C:
-			changed = l.plan.offer.Node == "" || l.plan.wake > 0 && l.plan.wake <= clock.Now()
+			changed = l.plan.offer.Node == "" || l.plan.wake > 0 && l.plan.wake <= l.now()
 		}
-		now := clock.Now()
+		now := l.now()
 		if l.renew(now) {
 			l.sync(syncs)
 			changed = true
@@ -281,6 +284,9 @@ func (l *loop) run(ctx context.Context) error {
 		timer.Reset(l.pause(now))
 	}
 }
+
+// now returns the time by the loop's clock.
+func (l *loop) now() time.Duration { return clock.Now() - l.origin }
 
 // start runs one of the two children without which nothing works.
 func (l *loop) start(g *group, name string, run func(context.Context) error) {
@@ -311,8 +317,8 @@ func (l *loop) over(now time.Duration) bool {
 // pause returns how long the loop may wait for something to happen.
 func (l *loop) pause(now time.Duration) time.Duration {
 	next := earlier(now+l.config.Lease/ticks, l.plan.wake)
-	if l.stopping && l.released > 0 {
-		next = earlier(next, l.released+l.config.Linger)
+	if lingered := l.released + l.config.Linger; l.stopping && lingered > now {
+		next = min(next, lingered)
 	}
 	return max(0, next-now)
 }

@@ -1,0 +1,168 @@
+package l2vip_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip"
+	"github.com/l2vip/l2vip/election/gossip"
+	"github.com/l2vip/l2vip/health"
+	"github.com/l2vip/l2vip/internal/testnet"
+)
+
+func TestMain(m *testing.M) { os.Exit(testnet.Main(m.Run)) }
+
+// cluster is whole Runners with real gossip on a network in memory, for tests in
+// a synctest bubble: hours pass in an instant, and nothing is left to chance.
+type cluster struct {
+	*testing.T
+	network *testnet.Network
+	segment *segment
+	nodes   []*node
+}
+
+// node is a Runner in a cluster.
+type node struct {
+	*l2vip.Runner
+	name    string
+	host    *testnet.Host
+	station *station
+	app     *health.Switch
+	stop    func() error // cancels Run and returns what it returned
+}
+
+// newCluster starts n nodes, each changed by what configure does to its
+// configuration, which announces vip. It waits until one holds it.
+func newCluster(t *testing.T, n int, configure func(i int, c *l2vip.Config)) *cluster {
+	c := &cluster{T: t, network: testnet.NewNetwork(testnet.NetworkConfig{}), segment: newSegment()}
+	for i := range n {
+		c.nodes = append(c.nodes, &node{name: fmt.Sprintf("front-%d", i), host: c.network.Host(nodeAddr(i))})
+		c.start(i, configure)
+	}
+	t.Cleanup(func() {
+		for _, n := range c.nodes {
+			require.NoError(t, n.stop())
+		}
+	})
+	c.settle()
+	return c
+}
+
+// start starts the i-th node, for the first time or anew.
+func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
+	n := c.nodes[i]
+	peers := make([]string, len(c.nodes))
+	for j := range peers {
+		peers[j] = nodeAddr(j).String()
+	}
+	g, err := gossip.New(gossip.Config{Peers: append(peers, nodeAddr(0).String()), Advertise: nodeAddr(i), Network: n.host})
+	require.NoError(c, err)
+	n.station = c.segment.station(n.name)
+	n.app = new(health.Switch)
+	n.app.Set(health.State{Ready: true})
+	config := l2vip.Config{
+		Name: n.name, Interfaces: []string{"eth0"}, Membership: g, Announcer: n.station,
+		Services: []l2vip.Service{{Name: "web", Addresses: []netipAddr{vip}, Health: n.app}},
+	}
+	if configure != nil {
+		configure(i, &config)
+	}
+	n.Runner, err = l2vip.New(config)
+	require.NoError(c, err)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	n.stop = func() error {
+		cancel()
+		err := <-ended
+		n.stop = func() error { return err }
+		return err
+	}
+	<-n.Ready()
+}
+
+// settle lets enough time pass for everything to have been said.
+func (c *cluster) settle() {
+	time.Sleep(3 * time.Second)
+	synctest.Wait()
+}
+
+// holder returns the one node that answers for vip; every node must agree.
+func (c *cluster) holder() *node {
+	c.Helper()
+	names := c.segment.answering(vip)
+	require.Len(c, names, 1, "exactly one node answers:\n%s", c.explain())
+	for _, n := range c.nodes {
+		if n.name == names[0] {
+			require.Equal(c, n.name, c.segment.last(vip), "the holder has the last word on the wire")
+			return n
+		}
+	}
+	require.Fail(c, "a stranger answers", names[0])
+	return nil
+}
+
+func (c *cluster) explain() string {
+	var b strings.Builder
+	for _, n := range c.nodes {
+		fmt.Fprintf(&b, "%s: %s", n.name, n.Status().Explain(vip))
+	}
+	return b.String()
+}
+
+// gap returns for how long at a stretch nobody answered, and for how long more
+// than one did, while d passes after event.
+func (c *cluster) gap(d time.Duration, event func()) (none, several time.Duration) {
+	const step = time.Millisecond
+	event()
+	var run time.Duration
+	for range d / step {
+		switch len(c.segment.answering(vip)) {
+		case 0:
+			run += step
+			none = max(none, run)
+		case 1:
+			run = 0
+		default:
+			run = 0
+			several += step
+		}
+		time.Sleep(step)
+	}
+	synctest.Wait()
+	return none, several
+}
+
+// cut unplugs a node: its machine goes on, but nobody hears it.
+func (c *cluster) cut(n *node) {
+	var rest []netipAddr
+	for i := range c.nodes {
+		if c.nodes[i] != n {
+			rest = append(rest, nodeAddr(i))
+		}
+	}
+	c.network.Partition([]netipAddr{n.host.Addr()}, rest)
+	n.station.set(func(st *station) { st.cut = true })
+}
+
+// heal plugs every node in again.
+func (c *cluster) heal() {
+	c.network.Heal()
+	for _, n := range c.nodes {
+		n.station.set(func(st *station) { st.cut = false })
+	}
+}
+
+// bubble runs a test of a cluster in a synctest bubble.
+func bubble(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}

@@ -1,0 +1,293 @@
+package l2vip_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip"
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/health"
+)
+
+type netipAddr = netip.Addr
+
+func TestNodesElectOneHolder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		holder := c.holder()
+		for _, n := range c.nodes {
+			s := n.Status()
+			require.Len(t, s.Members, 3)
+			require.Equal(t, holder.name, s.Addresses[0].Holder)
+			require.Equal(t, election.Offered, s.Addresses[0].Reason, s.Addresses[0].Detail)
+			require.EqualValues(t, 1, s.Addresses[0].Term)
+		}
+		require.Len(t, c.segment.announced[vip], 1, "nobody else claimed it on the way")
+	})
+}
+
+func TestDeadNodeIsReplacedAndItsReturnMovesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 4, nil)
+		dead := c.holder()
+		none, several := c.gap(3*time.Second, func() { c.cut(dead) })
+		t.Logf("nobody answered for %v", none)
+		require.Less(t, none, 800*time.Millisecond)
+		require.Zero(t, several)
+
+		successor := c.holder()
+		require.NotEqual(t, dead.name, successor.name)
+		none, several = c.gap(20*time.Second, c.heal)
+		require.Zero(t, none)
+		require.Zero(t, several)
+		require.Equal(t, successor.name, c.holder().name)
+		require.Len(t, c.segment.announced[vip], 2, "the return moved nothing, not even for a moment")
+	})
+}
+
+func TestApplicationFailureIsHandedOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		failed := c.holder()
+		none, _ := c.gap(2*time.Second, func() { failed.app.Set(health.State{Reason: "killed"}) })
+		require.Zero(t, none, "the successor answers before the holder falls silent")
+		successor := c.holder()
+		require.NotEqual(t, failed.name, successor.name)
+		require.Equal(t, "not ready: killed", failed.Status().Addresses[0].Detail)
+
+		failed.app.Set(health.State{Ready: true})
+		c.settle()
+		require.Equal(t, successor.name, c.holder().name, "sticky")
+	})
+}
+
+func TestNoHealthyNodeMeansNoHolder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2, nil)
+		for _, n := range c.nodes {
+			n.app.Set(health.State{Reason: "down"})
+		}
+		c.settle()
+		require.Empty(t, c.segment.answering(vip))
+		c.nodes[1].app.Set(health.State{Ready: true})
+		c.settle()
+		require.Equal(t, "front-1", c.holder().name)
+	})
+}
+
+func TestStoppedNodeHandsOverWithoutAGap(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		leaving := c.holder()
+		ended := make(chan error, 1)
+		none, _ := c.gap(3*time.Second, func() { go func() { ended <- leaving.stop() }() })
+		require.NoError(t, <-ended)
+		require.Zero(t, none)
+		require.NotEqual(t, leaving.name, c.holder().name)
+	})
+}
+
+func TestDrainReturnsWhenHandedOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2, nil)
+		draining := c.holder()
+		require.NoError(t, draining.Drain(t.Context()))
+		require.False(t, draining.Status().Addresses[0].Holds)
+		require.Equal(t, election.Draining, draining.Status().Addresses[0].Reason)
+		c.settle()
+		last := c.holder()
+		require.NotEqual(t, draining.name, last.name)
+
+		// With nobody to take it, it is given up.
+		require.NoError(t, last.Drain(t.Context()))
+		c.settle()
+		require.Empty(t, c.segment.answering(vip))
+	})
+}
+
+func TestNodeThatRestartsFasterThanAnyoneNoticesLeavesNoGhost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		restarted := c.holder()
+		none, _ := c.gap(3*time.Second, func() {
+			restarted.host.Crash()
+			restarted.station.set(func(st *station) { st.cut = true })
+			for i := range c.nodes {
+				if c.nodes[i] == restarted {
+					old := restarted.stop
+					c.start(i, nil)
+					go old() //nolint:errcheck // its sockets are gone
+				}
+			}
+		})
+		t.Logf("nobody answered for %v", none)
+		require.Less(t, none, time.Second)
+		c.holder()
+	})
+}
+
+func TestPartitionHealsToTheLargerSide(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		// The holder is cut off and goes on; the others replace it. Nobody
+		// hears it, so for once there are two.
+		alone := c.holder()
+		c.cut(alone)
+		c.settle()
+		kept := c.holder()
+		alone.station.set(func(st *station) { st.cut = false }) // first the wire, then the members
+		require.Len(t, c.segment.answering(vip), 2)
+		time.Sleep(5 * time.Minute) // by now each has forgotten the other
+		c.network.Heal()
+		time.Sleep(time.Second)
+		require.Equal(t, kept.name, c.holder().name)
+		c.settle()
+		require.Equal(t, kept.name, c.holder().name)
+	})
+}
+
+func TestMinMembers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, func(_ int, config *l2vip.Config) { config.MinMembers = 2 })
+		alone := c.holder()
+		c.cut(alone)
+		c.settle()
+		require.False(t, alone.Status().Addresses[0].Holds, "it sees too few members to hold anything")
+		require.NotEqual(t, alone.name, c.holder().name)
+	})
+}
+
+func TestFailbackReturnsAnAddressToASettledNode(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, func(_ int, config *l2vip.Config) { config.Failback = time.Minute })
+		first := c.holder()
+		first.app.Set(health.State{})
+		c.settle()
+		require.NotEqual(t, first.name, c.holder().name)
+		first.app.Set(health.State{Ready: true})
+		time.Sleep(50 * time.Second)
+		require.NotEqual(t, first.name, c.holder().name)
+		none, _ := c.gap(20*time.Second, func() {})
+		require.Zero(t, none)
+		require.Equal(t, first.name, c.holder().name)
+	})
+}
+
+func TestAddressOfAStrangerIsDisputed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2, nil)
+		for _, n := range c.nodes {
+			n.app.Set(health.State{})
+		}
+		c.settle()
+		stranger := c.segment.station("printer")
+		stranger.set(func(st *station) {
+			st.running, st.lease = true, time.Duration(1<<62)
+			st.assignments = answer(vip)
+		})
+		for _, n := range c.nodes {
+			n.app.Set(health.State{Ready: true})
+		}
+		events := c.nodes[0].Events(t.Context(), 0)
+		c.settle()
+		require.Equal(t, []string{"printer"}, c.segment.answering(vip))
+		require.Equal(t, election.Disputed, c.nodes[0].Status().Addresses[0].Reason)
+		disputed := waitFor(t, events, l2vip.AddressDisputed)
+		require.Equal(t, stranger.hw.String(), disputed.Detail)
+
+		stranger.set(func(st *station) { st.running = false })
+		time.Sleep(2 * time.Minute)
+		c.holder()
+	})
+}
+
+func TestAloneClaimsAfterAProbe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 1, func(_ int, config *l2vip.Config) { config.Membership = l2vip.Alone })
+		require.Equal(t, "front-0", c.holder().name)
+	})
+}
+
+func TestConfigurationsThatDifferAreReported(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2, func(i int, config *l2vip.Config) {
+			if i == 1 {
+				config.Services[0].Name = "mail"
+			}
+		})
+		c.holder()
+		s := c.nodes[0].Status()
+		require.True(t, s.Members[1].ConfigDiffers)
+		require.Equal(t, []string{"front-1"}, s.Addresses[0].OtherService)
+		waitFor(t, c.nodes[0].Events(t.Context(), 0), l2vip.ConfigDiffers)
+	})
+}
+
+func TestSetServicesReplacesTheWholeList(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		other := addr("192.168.122.101")
+		c := newCluster(t, 2, nil)
+		holder := c.holder()
+		for _, n := range c.nodes {
+			require.NoError(t, n.SetServices([]l2vip.Service{
+				{Name: "web", Addresses: []netip.Addr{vip}},
+				{Name: "mail", Addresses: []netip.Addr{other}},
+			}))
+		}
+		c.settle()
+		require.Equal(t, holder.name, c.holder().name, "what stays does not move")
+		require.Len(t, c.segment.answering(other), 1)
+
+		err := c.nodes[0].SetServices([]l2vip.Service{{Name: "web", Addresses: []netip.Addr{vip}}, {}})
+		require.ErrorContains(t, err, "Services[1]")
+		require.Equal(t, []netip.Addr{other}, c.nodes[0].Addresses("mail"), "nothing is half-applied")
+
+		for _, n := range c.nodes {
+			require.NoError(t, n.SetServices([]l2vip.Service{{Name: "mail", Addresses: []netip.Addr{other}}}))
+		}
+		c.settle()
+		require.Empty(t, c.segment.answering(vip))
+		require.Len(t, c.segment.answering(other), 1)
+	})
+}
+
+func TestEventsTellTheStory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2, nil)
+		holder := c.holder()
+		ctx, cancel := context.WithCancel(t.Context())
+		events := holder.Events(ctx, 0)
+		require.Equal(t, vip, waitFor(t, events, l2vip.Claimed).Addr)
+		holder.app.Set(health.State{Reason: "out of memory"})
+		require.Equal(t, "not ready: out of memory", waitFor(t, events, l2vip.HealthChanged).Detail)
+		last := waitFor(t, events, l2vip.Released)
+		cancel()
+		c.settle()
+		for range events {
+		}
+		later := holder.Events(t.Context(), last.Seq-1)
+		require.Equal(t, last, <-later)
+	})
+}
+
+// waitFor returns the next event of the kind, and fails on a gap before it.
+func waitFor(t *testing.T, events <-chan l2vip.Event, kind l2vip.Kind) l2vip.Event {
+	t.Helper()
+	var seq uint64
+	for {
+		select {
+		case e, ok := <-events:
+			require.True(t, ok, "no more events before %q", kind)
+			require.True(t, seq == 0 || e.Seq == seq+1, "no gap")
+			if seq = e.Seq; e.Kind == kind {
+				return e
+			}
+		case <-time.After(time.Minute):
+			require.Fail(t, "no event", kind)
+		}
+	}
+}
