@@ -89,6 +89,13 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 	<-n.Ready()
 }
 
+// kill ends a node's process: what it held open is gone, nobody is told.
+func (c *cluster) kill(n *node) {
+	n.station.set(func(st *station) { st.cut = true })
+	n.host.Crash()
+	_ = n.stop() // the rest of it has nothing left to work with
+}
+
 // settle lets enough time pass for everything to have been said.
 func (c *cluster) settle() {
 	time.Sleep(3 * time.Second)
@@ -119,10 +126,14 @@ func (c *cluster) explain() string {
 }
 
 // gap returns for how long at a stretch nobody answered, and for how long more
-// than one did, while d passes after event.
+// than one did, while event happens and d passes.
 func (c *cluster) gap(d time.Duration, event func()) (none, several time.Duration) {
 	const step = time.Millisecond
-	event()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		event()
+	}()
 	var run time.Duration
 	for range d / step {
 		switch len(c.segment.answering(vip)) {
@@ -137,6 +148,7 @@ func (c *cluster) gap(d time.Duration, event func()) (none, several time.Duratio
 		}
 		time.Sleep(step)
 	}
+	<-over
 	synctest.Wait()
 	return none, several
 }

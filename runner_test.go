@@ -83,9 +83,9 @@ func TestStoppedNodeHandsOverWithoutAGap(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, 3, nil)
 		leaving := c.holder()
-		ended := make(chan error, 1)
-		none, _ := c.gap(3*time.Second, func() { go func() { ended <- leaving.stop() }() })
-		require.NoError(t, <-ended)
+		var err error
+		none, _ := c.gap(3*time.Second, func() { err = leaving.stop() })
+		require.NoError(t, err)
 		require.Zero(t, none)
 		require.NotEqual(t, leaving.name, c.holder().name)
 	})
@@ -114,13 +114,10 @@ func TestNodeThatRestartsFasterThanAnyoneNoticesLeavesNoGhost(t *testing.T) {
 		c := newCluster(t, 3, nil)
 		restarted := c.holder()
 		none, _ := c.gap(3*time.Second, func() {
-			restarted.host.Crash()
-			restarted.station.set(func(st *station) { st.cut = true })
+			c.kill(restarted)
 			for i := range c.nodes {
 				if c.nodes[i] == restarted {
-					old := restarted.stop
 					c.start(i, nil)
-					go old() //nolint:errcheck // its sockets are gone
 				}
 			}
 		})

@@ -1,0 +1,59 @@
+package l2vip_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/l2vip/l2vip"
+
+// TestDirections keeps the directions of imports that doc.go draws.
+func TestDirections(t *testing.T) {
+	// For each package, the packages of the module that it may depend on.
+	shared := []string{"/internal/conferr", "/internal/clock"}
+	rules := map[string][]string{
+		"":                  {"/pool", "/election", "/health", "/announce"},
+		"/pool":             {},
+		"/pool/manifest":    {"/pool"},
+		"/election":         {},
+		"/election/gossip":  {"/election"},
+		"/health":           {},
+		"/announce":         {},
+		"/internal/clock":   {},
+		"/internal/conferr": {},
+		"/internal/testnet": {},
+	}
+	for pkg, allowed := range rules {
+		for _, dep := range deps(t, "."+pkg) {
+			if rest, ours := strings.CutPrefix(dep, module); ours && rest != pkg {
+				require.Contains(t, append(allowed, shared...), rest, "%s%s must not depend on it", module, pkg)
+			}
+		}
+	}
+}
+
+// TestLeanPrograms shows what a program does not link if it does not ask for it.
+func TestLeanPrograms(t *testing.T) {
+	for _, tc := range []struct {
+		pkg    string
+		absent []string
+	}{
+		{".", []string{"github.com/hashicorp/", "go.yaml.in/yaml", "github.com/stretchr/"}},
+		{"./examples/announce", []string{"github.com/hashicorp/", "go.yaml.in/yaml", module + "/election/gossip"}},
+	} {
+		for _, dep := range deps(t, tc.pkg) {
+			require.False(t, slices.ContainsFunc(tc.absent, func(prefix string) bool { return strings.HasPrefix(dep, prefix) }), "%s links %s", tc.pkg, dep)
+		}
+	}
+}
+
+func deps(t *testing.T, pkg string) []string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-deps", pkg).Output()
+	require.NoError(t, err, "go list -deps %s", pkg)
+	return strings.Fields(string(out))
+}
