@@ -29,15 +29,16 @@
 //
 // # Two holders
 //
-// After a partition two members may hold one address. Every member settles that
-// alike, by the first of these that tells them apart; the loser withdraws:
+// After a partition two members or more may hold one address. Every member
+// settles that alike, by the first of these that tells them apart, each among
+// those that the rules before it have left; the others withdraw:
 //
-//  1. a candidate wins over a member that only still answers, to hand over;
-//  2. a member that claimed in the sight of the other, by a hand-over, wins;
-//  3. a holder that hears other stations wins over an isolated one;
-//  4. the one that saw more members while they were apart wins;
-//  5. the higher term wins;
-//  6. the order of the election: weight, then rendezvous hashing.
+//  1. a candidate stays before members that only still answer, to hand over;
+//  2. a holder that hears other stations stays before isolated ones;
+//  3. a holder that was succeeded by another, in its own sight, goes;
+//  4. the one that saw the most members while they were apart stays;
+//  5. then the one with the highest term;
+//  6. then the first in the order of the election: weight, then rendezvous hashing.
 //
 // So a member that was merely cut off never takes an address from one that kept
 // serving.

@@ -1,9 +1,6 @@
 package election
 
-import (
-	"cmp"
-	"net/netip"
-)
+import "net/netip"
 
 // HashVersion is the version of [Score], which is part of the protocol between
 // members: a version never changes. All members use the lowest version that any
@@ -26,28 +23,24 @@ const (
 // the finaliser of splitmix64, without which FNV-1a is far from even on short
 // keys that are much alike.
 func Score(node string, addr netip.Addr) uint64 {
+	return score(hashName(node), addr)
+}
+
+// hashName is the part of [Score] that is alike for all addresses.
+func hashName(node string) uint64 {
 	h := uint64(fnvOffset)
 	for i := range len(node) {
 		h = (h ^ uint64(node[i])) * fnvPrime
 	}
-	h *= fnvPrime // the zero byte between name and address
+	return h * fnvPrime // the zero byte between name and address
+}
+
+// score goes on from hashName.
+func score(h uint64, addr netip.Addr) uint64 {
 	for _, b := range addr.As16() {
 		h = (h ^ uint64(b)) * fnvPrime
 	}
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
 	return h ^ h>>31
-}
-
-// compareRank orders two candidates for addr: negative if a ranks before b.
-func compareRank(addr netip.Addr, a, b *seat) int {
-	return cmp.Or(
-		cmp.Compare(b.entry.Weight, a.entry.Weight),
-		compareScore(addr, a.offer.Node, b.offer.Node),
-	)
-}
-
-// compareScore orders two names by their scores, the higher first.
-func compareScore(addr netip.Addr, a, b string) int {
-	return cmp.Or(cmp.Compare(Score(b, addr), Score(a, addr)), cmp.Compare(a, b))
 }

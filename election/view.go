@@ -3,6 +3,7 @@ package election
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -19,7 +20,8 @@ type Decision struct {
 	// Addr is the address.
 	Addr netip.Addr
 	// Service is the service that the address is for. Where members differ it
-	// is the holder's, then the one that most of them name.
+	// is that of the holder if it is a candidate, and else the one that most
+	// members name.
 	Service string
 	// Owner is the member that shall hold the address; empty if none can.
 	Owner string
@@ -28,10 +30,12 @@ type Decision struct {
 	Holder string
 	// Holders is how many members hold the address.
 	Holders int
-	// Term is the highest term that was ever seen for the address.
+	// Term is the highest term that was seen for the address since any live
+	// member had it configured. The term of the next claim is one more.
 	Term uint64
 	// Takeover says that this view saw a holder until the event that freed the
-	// address, or still sees it: the owner may claim without a probe.
+	// address, or still sees it: the owner may claim without a probe. False if
+	// there is no owner; once that was so the next claim is a first one.
 	Takeover bool
 }
 
@@ -46,6 +50,8 @@ type View struct {
 type seat struct {
 	offer *Offer
 	entry *Entry
+	name  uint64 // hashName of the member
+	score uint64 // zero if it was not asked for yet
 }
 
 // Next returns the view after v in which the members live and offer as in live.
@@ -66,8 +72,10 @@ func (v *View) Next(p Policy, live []Offer) *View {
 		before = v.decisions
 	}
 	rest := make([][]Entry, len(next.offers))
+	names := make([]uint64, len(next.offers))
 	for i := range next.offers {
 		rest[i] = next.offers[i].Entries
+		names[i] = hashName(next.offers[i].Node)
 	}
 	seats := make([]seat, 0, len(next.offers))
 	for {
@@ -78,7 +86,7 @@ func (v *View) Next(p Policy, live []Offer) *View {
 		seats = seats[:0]
 		for i := range rest {
 			if len(rest[i]) > 0 && rest[i][0].Addr == addr {
-				seats = append(seats, seat{&next.offers[i], &rest[i][0]})
+				seats = append(seats, seat{offer: &next.offers[i], entry: &rest[i][0], name: names[i]})
 			}
 			for len(rest[i]) > 0 && rest[i][0].Addr == addr {
 				rest[i] = rest[i][1:]
@@ -105,13 +113,14 @@ func decide(last Decision, seats []seat, quorum bool) Decision {
 		d.Term = max(d.Term, s.entry.Term)
 		if s.entry.Holds {
 			d.Holders++
-			if holder == nil || prevails(s, holder, d.Service) {
-				holder = s
-			}
+			holder = s
 		}
-		if s.entry.Settled && s.candidate(d.Service) && (settled == nil || compareRank(d.Addr, s, settled) < 0) {
+		if s.entry.Settled && s.candidate(d.Service) && (settled == nil || compareRank(s, settled) < 0) {
 			settled = s
 		}
+	}
+	if d.Holders > 1 {
+		holder = keeper(seats, d.Service)
 	}
 	if holder != nil {
 		d.Holder = holder.offer.Node
@@ -124,7 +133,7 @@ func decide(last Decision, seats []seat, quorum bool) Decision {
 	switch {
 	case holder == nil || !holder.candidate(d.Service):
 		owner = best(seats, d.Service)
-	case settled != nil && compareRank(d.Addr, settled, holder) < 0:
+	case settled != nil && compareRank(settled, holder) < 0:
 		owner = settled
 	}
 	if owner == nil {
@@ -139,11 +148,56 @@ func decide(last Decision, seats []seat, quorum bool) Decision {
 func best(seats []seat, service string) *seat {
 	var first *seat
 	for i := range seats {
-		if s := &seats[i]; s.candidate(service) && (first == nil || compareRank(s.entry.Addr, s, first) < 0) {
+		if s := &seats[i]; s.candidate(service) && (first == nil || compareRank(s, first) < 0) {
 			first = s
 		}
 	}
 	return first
+}
+
+// keeper returns the holder that keeps the address; there is one at least. The
+// package documentation has the rules in words.
+//
+// Each rule leaves out holders, because compared by twos they could go round in
+// a circle: a has it from b, which saw more members than c, which saw more than
+// a. So the choice depends on nothing but who holds. Rule 3 never leaves out
+// all, because terms rise from each holder to the one that succeeded it.
+//
+// Of three holders another may be chosen once one has withdrawn. Then all three
+// may withdraw, and the address is claimed anew at once.
+func keeper(seats []seat, service string) *seat {
+	var all []*seat
+	for i := range seats {
+		if seats[i].entry.Holds {
+			all = append(all, &seats[i])
+		}
+	}
+	all = prefer(all, func(s *seat) bool { return s.candidate(service) })
+	all = prefer(all, func(s *seat) bool { return !s.entry.Isolated })
+	all = prefer(all, func(s *seat) bool {
+		return !slices.ContainsFunc(all, func(other *seat) bool { return other.succeeds(s) })
+	})
+	return slices.MinFunc(all, func(a, b *seat) int {
+		return cmp.Or(
+			cmp.Compare(b.offer.Members, a.offer.Members),
+			cmp.Compare(b.entry.Term, a.entry.Term),
+			compareRank(a, b),
+		)
+	})
+}
+
+// prefer returns the seats that are good, or all of them if none is.
+func prefer(seats []*seat, good func(*seat) bool) []*seat {
+	var chosen []*seat
+	for _, s := range seats {
+		if good(s) {
+			chosen = append(chosen, s)
+		}
+	}
+	if len(chosen) == 0 {
+		return seats
+	}
+	return chosen
 }
 
 // candidate reports whether the member may own the address for service.
@@ -151,56 +205,57 @@ func (s *seat) candidate(service string) bool {
 	return s.entry.Reason == Offered && s.entry.Service == service
 }
 
-// prevails reports whether, of two holders, a keeps the address. The package
-// documentation has the rules in words.
-func prevails(a, b *seat, service string) bool {
-	if ca, cb := a.candidate(service), b.candidate(service); ca != cb {
-		return ca
-	}
-	if a.succeeds(b) != b.succeeds(a) {
-		return a.succeeds(b)
-	}
-	if a.entry.Isolated != b.entry.Isolated {
-		return b.entry.Isolated
-	}
-	return cmp.Or(
-		cmp.Compare(b.offer.Members, a.offer.Members),
-		cmp.Compare(b.entry.Term, a.entry.Term),
-		compareRank(a.entry.Addr, a, b),
-	) < 0
-}
-
 // succeeds reports whether s has the address from other, by a hand-over.
 func (s *seat) succeeds(other *seat) bool {
-	return s.entry.From == other.offer.Node && s.entry.Term > other.entry.Term
+	return s.entry.Term > other.entry.Term && s.entry.From == other.offer.Node
+}
+
+// compareRank orders two candidates for an address: negative if a ranks before b.
+func compareRank(a, b *seat) int {
+	if a.entry.Weight != b.entry.Weight {
+		return cmp.Compare(b.entry.Weight, a.entry.Weight)
+	}
+	for _, s := range [...]*seat{a, b} {
+		if s.score == 0 {
+			s.score = score(s.name, s.entry.Addr)
+		}
+	}
+	return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.offer.Node, b.offer.Node))
 }
 
 // serviceOf returns the service that the address of all seats is for: of the
-// holders if any holds, else of all; there, the one named most often, then the
-// first by name.
+// holders that offer it, if any, else of all members, the service that is named
+// most often, then offered most often, then the first by name.
 func serviceOf(seats []seat) string {
-	service := seats[0].entry.Service
 	alike := true
 	for _, s := range seats[1:] {
-		alike = alike && s.entry.Service == service
+		alike = alike && s.entry.Service == seats[0].entry.Service
 	}
 	if alike {
-		return service
+		return seats[0].entry.Service
 	}
-	votes := make(map[string]int)
-	holds := slices.ContainsFunc(seats, func(s seat) bool { return s.entry.Holds })
+	holds := func(s seat) bool { return s.entry.Holds && s.entry.Reason == Offered }
+	held := slices.ContainsFunc(seats, holds)
+	type votes struct{ named, offered int }
+	count := make(map[string]votes)
 	for _, s := range seats {
-		if s.entry.Holds == holds {
-			votes[s.entry.Service]++
+		if held && !holds(s) {
+			continue
 		}
-	}
-	best := ""
-	for name, n := range votes {
-		if n > votes[best] || n == votes[best] && name < best {
-			best = name
+		n := count[s.entry.Service]
+		n.named++
+		if s.entry.Reason == Offered {
+			n.offered++
 		}
+		count[s.entry.Service] = n
 	}
-	return best
+	return slices.MinFunc(slices.Collect(maps.Keys(count)), func(a, b string) int {
+		return cmp.Or(
+			cmp.Compare(count[b].named, count[a].named),
+			cmp.Compare(count[b].offered, count[a].offered),
+			cmp.Compare(a, b),
+		)
+	})
 }
 
 // lowest returns the lowest address at the head of any list.
@@ -305,14 +360,19 @@ func (v *View) Rank(addr netip.Addr) []Ranked {
 		o := &v.offers[i]
 		j, ok := slices.BinarySearchFunc(o.Entries, addr, func(e Entry, a netip.Addr) int { return e.Addr.Compare(a) })
 		if ok {
-			seats = append(seats, seat{o, &o.Entries[j]})
+			seats = append(seats, seat{offer: o, entry: &o.Entries[j], name: hashName(o.Node)})
 		}
 	}
-	// The offers are sorted by name already, and the sort is stable.
-	slices.SortStableFunc(seats, func(a, b seat) int {
+	// The offers are sorted by name already, and the sort is stable. Scores are
+	// kept in the seats, so sort those where they are.
+	order := make([]*seat, len(seats))
+	for i := range seats {
+		order[i] = &seats[i]
+	}
+	slices.SortStableFunc(order, func(a, b *seat) int {
 		switch ca, cb := a.candidate(d.Service), b.candidate(d.Service); {
 		case ca && cb:
-			return compareRank(addr, &a, &b)
+			return compareRank(a, b)
 		case ca:
 			return -1
 		case cb:
@@ -321,7 +381,7 @@ func (v *View) Rank(addr netip.Addr) []Ranked {
 		return 0
 	})
 	ranked := make([]Ranked, len(seats))
-	for i, s := range seats {
+	for i, s := range order {
 		ranked[i] = Ranked{Node: s.offer.Node, Entry: *s.entry, Candidate: s.candidate(d.Service)}
 	}
 	return ranked
