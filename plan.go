@@ -65,7 +65,7 @@ type plan struct {
 	assignments []announce.Assignment // of the addresses this node is selected for
 	members     memberCount
 	stations    map[election.HardwareAddr]bool // of members, live and former ones
-	wake        time.Duration // when time alone changes the plan; zero for never
+	wake        time.Duration                  // when time alone changes the plan; zero for never
 }
 
 const (

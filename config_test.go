@@ -1,0 +1,153 @@
+package l2vip_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip"
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/gossip"
+	"github.com/l2vip/l2vip/health"
+	"github.com/l2vip/l2vip/pool"
+)
+
+func TestNewReturnsAllThatIsWrong(t *testing.T) {
+	_, err := l2vip.New(l2vip.Config{
+		Name:       strings.Repeat("n", 129),
+		Labels:     map[string]string{"-": "x"},
+		Interfaces: []string{"eth0", "eth0", "an-interface-name-too-long"},
+		MinMembers: -1, Failback: -1, StartHold: -1, HandoverTimeout: -1, Lease: -1, Bind: 9,
+		Pools: []pool.Pool{
+			{Name: "a", Ranges: []pool.Range{pool.MustParseRange("192.0.2.0/24")}},
+			{Name: "b", Ranges: []pool.Range{pool.MustParseRange("192.0.2.7")}},
+		},
+		Advertisements: []pool.Advertisement{{Pools: []string{"c"}}},
+		Services: []l2vip.Service{
+			{},
+			{Name: "far", Addresses: []netip.Addr{addr("203.0.113.1")}},
+			{Name: "sick", Pool: "a", Health: health.HTTP{URL: "ftp://x"}},
+		},
+	})
+	paths := map[string]bool{}
+	var walk func(error)
+	walk = func(err error) {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range joined.Unwrap() {
+				walk(e)
+			}
+			return
+		}
+		var finding *l2vip.ConfigError
+		require.ErrorAs(t, err, &finding)
+		paths[finding.Path] = true
+	}
+	walk(err)
+	for _, path := range []string{
+		"Name", "Interfaces[1]", "Interfaces[2]", "Membership", "MinMembers", "Failback", "StartHold", "HandoverTimeout",
+		"Lease", "Bind", "Pools[1].Ranges[0]", "Advertisements[0].Pools[0]", "Services[0].Name", "Services[1].Addresses[0]", "Services[2].Health.URL",
+	} {
+		require.True(t, paths[path], "a finding at %s; got:\n%v", path, err)
+	}
+}
+
+func TestPoolsNeedAnAdvertisement(t *testing.T) {
+	_, err := l2vip.New(l2vip.Config{
+		Membership: l2vip.Alone,
+		Pools:      []pool.Pool{{Name: "a", Ranges: []pool.Range{pool.MustParseRange("192.0.2.0/24")}}},
+		Services:   []l2vip.Service{{Name: "web", Pool: "a"}},
+	})
+	require.ErrorContains(t, err, "Advertisements: with pools an advertisement is required")
+}
+
+func TestIPv6IsNotSupportedYet(t *testing.T) {
+	_, err := l2vip.New(l2vip.Config{
+		Membership: l2vip.Alone,
+		Services:   []l2vip.Service{{Addresses: []netip.Addr{addr("2001:db8::1")}}},
+	})
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "2001:db8::1")
+}
+
+// slow is a Membership whose others may take over after a while.
+type slow struct{ detection time.Duration }
+
+func (slow) Run(context.Context, string, func([]election.Offer)) error { return nil }
+func (slow) Publish(election.Offer)                                    {}
+func (slow) Sync(context.Context) error                                { return nil }
+func (s slow) Detection() time.Duration                                { return s.detection }
+
+func TestLeaseMustEndBeforeTheOthersTakeOver(t *testing.T) {
+	for _, lease := range []time.Duration{400 * time.Millisecond, time.Second} {
+		_, err := l2vip.New(l2vip.Config{Membership: slow{400 * time.Millisecond}, Lease: lease})
+		require.ErrorContains(t, err, "Lease: ")
+	}
+	_, err := l2vip.New(l2vip.Config{Membership: slow{400 * time.Millisecond}, Lease: 399 * time.Millisecond})
+	require.NoError(t, err)
+}
+
+func TestAddressesAreKnownAfterNew(t *testing.T) {
+	r, err := l2vip.New(l2vip.Config{
+		Membership:     l2vip.Alone,
+		Pools:          []pool.Pool{{Name: "mypool", Ranges: []pool.Range{pool.MustParseRange("192.168.122.100/24")}}},
+		Advertisements: []pool.Advertisement{{Pools: []string{"mypool"}}},
+		Services:       []l2vip.Service{{Name: "web", Pool: "mypool"}, {Name: "mail", Pool: "mypool", Count: 2}},
+	})
+	require.NoError(t, err)
+	require.Equal(t, []netip.Addr{vip}, r.Addresses("web"))
+	require.Len(t, r.Addresses("mail"), 2)
+	require.Nil(t, r.Addresses("nobody"))
+
+	err = r.SetServices([]l2vip.Service{{Name: "mail", Pool: "mypool", Count: 2}})
+	var moved *pool.MovedError
+	require.ErrorAs(t, err, &moved)
+	require.Len(t, r.Addresses("mail"), 2)
+	require.NoError(t, r.SetServices([]l2vip.Service{{Name: "web", Pool: "mypool", Reserved: true}, {Name: "mail", Pool: "mypool", Count: 2}}))
+	require.Nil(t, r.Addresses("web"))
+}
+
+func TestNodesThatNoAdvertisementSelectsOfferNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2, func(i int, config *l2vip.Config) {
+			config.Pools = []pool.Pool{{Name: "mypool", Ranges: []pool.Range{pool.MustParseRange("192.168.122.100/24")}}}
+			config.Advertisements = []pool.Advertisement{{
+				Pools: []string{"mypool"}, NodeSelectors: []pool.Selector{{MatchLabels: map[string]string{"node-role": "front"}}},
+			}}
+			if i == 1 {
+				config.Labels = map[string]string{"node-role": "front"}
+			}
+		})
+		require.Equal(t, "front-1", c.holder().name)
+		require.Equal(t, election.NotSelected, c.nodes[0].Status().Addresses[0].Reason)
+		require.Empty(t, c.nodes[0].station.assignments, "it does not even bind the address")
+		c.nodes[1].app.Set(health.State{})
+		c.settle()
+		require.Empty(t, c.segment.answering(vip))
+	})
+}
+
+func ExampleNew() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	run := func(ctx context.Context) error {
+		g, err := gossip.New(gossip.Config{Peers: []string{"192.168.122.11", "192.168.122.12"}})
+		if err != nil {
+			return err
+		}
+		r, err := l2vip.New(l2vip.Config{
+			Interfaces: []string{"eth0"},
+			Membership: g,
+			Services:   []l2vip.Service{{Addresses: []netip.Addr{netip.MustParseAddr("192.168.122.100")}}},
+		})
+		if err != nil {
+			return err
+		}
+		return r.Run(ctx)
+	}
+	_, _ = ctx, run // run(ctx) returns when ctx is cancelled and everything is handed over
+}
