@@ -37,6 +37,7 @@ func runClient(args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	first()
 	var printing sync.Mutex
 	out := json.NewEncoder(os.Stdout)
 	start := time.Now()

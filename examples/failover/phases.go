@@ -76,6 +76,7 @@ type outcome struct {
 	requests int
 	failed   int
 	longest  time.Duration // the longest gap
+	paused   time.Duration // the longest pause of the client itself
 	moved    bool          // someone other than from has served a request
 }
 
@@ -206,6 +207,7 @@ func (o *outcome) look(requests []request) {
 	o.requests = len(own)
 	o.failed = failures(own)
 	o.longest = longestGap(requests, o.first, o.end)
+	o.paused = longestPause(requests[max(0, o.first-1):])
 	for _, r := range own {
 		if r.By != "" {
 			o.to = r.By

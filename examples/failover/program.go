@@ -109,8 +109,10 @@ func (p *program) kill() {
 	<-p.done
 }
 
-// stop asks the program to end, and waits until it has.
+// stop asks the program to end, and waits until it has, or patience is over.
 func (p *program) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("told a program to stop, and waited %v", patience))
+	defer cancel()
 	p.ending.Store(true)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err

@@ -135,6 +135,8 @@ func printTable(w io.Writer, outcomes []outcome) {
 			o.phase.name, cmp.Or(o.from, "-"), cmp.Or(o.to, "-"), o.requests, o.failed, milliseconds(o.longest))
 		if !o.ok() {
 			fmt.Fprintf(w, "  ← %s", o.verdict())
+		} else if o.paused >= 4*every && o.paused > o.longest/2 {
+			fmt.Fprintf(w, "  ← the busy machine held the client up for %.1f ms", milliseconds(o.paused))
 		}
 		fmt.Fprintln(w)
 	}

@@ -47,6 +47,16 @@ func longestGap(requests []request, from, to int) time.Duration {
 	return max(longest, requests[to-1].Sent-last)
 }
 
+// longestPause returns the longest time between the sending of two requests: what
+// the client itself was late by, and a gap contains.
+func longestPause(requests []request) time.Duration {
+	longest := time.Duration(0)
+	for i := 1; i < len(requests); i++ {
+		longest = max(longest, requests[i].Sent-requests[i-1].Sent)
+	}
+	return longest
+}
+
 // span is a run of consecutive requests with the same outcome.
 type span struct {
 	by       string // the front that served them; empty if they failed

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/l2vip/l2vip"
 	"github.com/l2vip/l2vip/election"
@@ -79,10 +80,13 @@ func newRunner(name, nodeRole, pidFile string) (*l2vip.Runner, error) {
 	return l2vip.New(config)
 }
 
-// tell prints the standing whenever it has changed, until ctx ends.
+// tell prints the standing whenever it has changed, until ctx ends. Events tell
+// of most changes at once; that a member's offer has come is no event.
 func tell(ctx context.Context, r *l2vip.Runner) {
 	out := json.NewEncoder(os.Stdout)
 	events, ready := r.Events(ctx, 0), r.Ready()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
 	told, now := standing{}, standing{}
 	for {
 		select {
@@ -92,6 +96,7 @@ func tell(ctx context.Context, r *l2vip.Runner) {
 			if !ok {
 				return
 			}
+		case <-look.C:
 		}
 		now.look(r.Status())
 		if now != told {

@@ -108,10 +108,11 @@ func (d *drawing) drawRun(run []outcome, requests []request) {
 			d.rect(from, lanes-6, to-from, bottom-lanes+38, `fill="#f4f5f7"`)
 		}
 		d.text((from+to)/2, lanes-14, `text-anchor="middle" font-weight="600"`, o.phase.name)
-		if o.failed > 0 || o.phase.fails {
-			d.text((from+to)/2, bottom+28, fmt.Sprintf(`text-anchor="middle" fill="%s"`, svgFail),
-				fmt.Sprintf("%.1f ms, %d failed", milliseconds(o.longest), o.failed))
+		gap, colour := fmt.Sprintf("%.1f ms", milliseconds(o.longest)), "#777"
+		if o.failed > 0 {
+			gap, colour = fmt.Sprintf("%s, %d failed", gap, o.failed), svgFail
 		}
+		d.text((from+to)/2, bottom+28, fmt.Sprintf(`text-anchor="middle" fill="%s"`, colour), gap)
 	}
 	for i, at := range fronts {
 		y := lanes + float64(i*laneStep)
@@ -145,5 +146,5 @@ func (d *drawing) axis(y float64, run []outcome, requests []request) {
 // legend says what the colours mean.
 func (d *drawing) legend(y float64) {
 	d.text(svgLeft, y, `font-size="11" fill="#777"`,
-		"Bands: which front served the requests, one every 5 ms. Red: failed requests; below them the longest time without a served one.")
+		"Bands: which front served the requests, one every 5 ms. Red: failed requests. Below them: the longest gap between served ones.")
 }
