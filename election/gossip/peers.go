@@ -99,7 +99,16 @@ func (e *engine) joinAll(addrs []netip.AddrPort) (ok bool, err error) {
 	errs := make([]error, len(addrs))
 	var wg sync.WaitGroup
 	for i, addr := range addrs {
-		wg.Go(func() { errs[i] = e.exchange(addr) })
+		wg.Go(func() {
+			errs[i] = e.exchange(addr)
+			if errs[i] == nil && len(e.missing(addrs[i:i+1])) > 0 {
+				// Each has taken the other for dead, and now knows and has
+				// refuted that. Say so at once, so that both see each other
+				// and their offers in the same moment; gossip would tell one
+				// of them a round later.
+				errs[i] = e.exchange(addr)
+			}
+		})
 	}
 	wg.Wait()
 	var failed []error
