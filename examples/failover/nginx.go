@@ -10,8 +10,10 @@ import (
 
 // nginxConfig is one process in the foreground: a worker of a killed nginx
 // would serve on without its master, and outlive this program. Everything that
-// it writes is below the directory that it is started with.
-var nginxConfig = template.Must(template.New("nginx.conf").Parse(`daemon off;
+// it writes is below the directory that it is started with. It runs as root, who
+// in the lab of an ordinary user is that user, and the only one.
+var nginxConfig = template.Must(template.New("nginx.conf").Parse(`user root;
+daemon off;
 master_process off;
 pid nginx.pid;
 error_log error.log;
