@@ -24,6 +24,7 @@ import (
 //	  repeated Label labels = 6;     // message Label { string key = 1; string value = 2; }
 //	  repeated bytes hardware = 7;   // 6 bytes each
 //	  repeated Entry entries = 8;    // ascending by address, each once
+//	                                 // 9 is kept for the number of a part
 //	  uint32 parts = 10;             // more than 1: a part of an offer, which this version refuses
 //	}
 //	message Entry {
@@ -66,8 +67,13 @@ const (
 // bytes.
 const maxName = 512
 
-// AppendBinary appends the offer in its form on the wire, and never fails. It
-// implements [encoding.BinaryAppender].
+// minEntry is the size of the smallest entry with its tag, in bytes, so that
+// room is not made for entries that cannot be there.
+const minEntry = 8
+
+// AppendBinary appends the offer in its form on the wire, and never fails: that
+// an offer breaks a rule shows when it is read. It implements
+// [encoding.BinaryAppender].
 func (o Offer) AppendBinary(b []byte) ([]byte, error) {
 	b = appendString(b, fieldNode, o.Node)
 	b = protowire.AppendTag(b, fieldInstance, protowire.Fixed64Type)
@@ -112,12 +118,28 @@ func (e *Entry) append(b []byte) []byte {
 }
 
 // UnmarshalBinary reads an offer in its form on the wire. Data that is no such
-// offer, or one that breaks a rule (no name, an address that is no address,
-// entries out of order), is an error that says what and leaves o as it was.
-// Nothing of data is kept. It implements [encoding.BinaryUnmarshaler].
+// offer, or one that breaks a rule (no node, a name of more than 512 bytes or
+// not in UTF-8, an address that is no address or IPv4-mapped, entries that are
+// not ascending), is an error that says what and where, and leaves o as it was.
+// An offer that is cut short between two fields cannot be told from a whole
+// one: the length is for the carrier to keep. Nothing of data is kept. It
+// implements [encoding.BinaryUnmarshaler].
 func (o *Offer) UnmarshalBinary(data []byte) error {
+	entries := 0
+	err := eachField(data, func(f field) error {
+		if f.num == fieldEntries {
+			entries++
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("offer: %w", err)
+	}
 	var in Offer
-	err := eachField(data, func(f field) (err error) {
+	if entries > 0 {
+		in.Entries = make([]Entry, 0, min(entries, len(data)/minEntry))
+	}
+	err = eachField(data, func(f field) (err error) {
 		switch f.num {
 		case fieldNode:
 			in.Node, err = f.text()

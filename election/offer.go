@@ -64,9 +64,11 @@ func (a HardwareAddr) String() string {
 
 // Entry is what a member says of one address.
 type Entry struct {
-	// Addr is the address.
+	// Addr is the address: valid, without a zone and not IPv4-mapped.
 	Addr netip.Addr
-	// Service is the name of the service that the address is for.
+	// Service is the name of the service that the address is for, of at most
+	// 512 bytes. A member that names another service than the holder, or than
+	// most members do, is no candidate.
 	Service string
 	// Reason is why the member is no candidate. The zero value says that it is one.
 	Reason Reason
@@ -94,7 +96,7 @@ type Entry struct {
 // pushed whole: of two offers of one node the one with the higher Instance, and
 // then the higher Revision, stands, and the other is void.
 type Offer struct {
-	// Node is the member's name, unique in the cluster.
+	// Node is the member's name, unique in the cluster, of 1 to 512 bytes.
 	Node string
 	// Instance tells the starts of one node apart; a later start has a higher
 	// one. The membership engine sets it, because only that can order starts.
@@ -107,15 +109,17 @@ type Offer struct {
 	// seen lately at the least. It stands still while two holders meet, so it
 	// is the membership that each saw while they were apart.
 	Members uint32
-	// Labels are the labels of the node.
+	// Labels are the labels of the node, keys and values of at most 512 bytes.
 	Labels map[string]string
 	// Hardware are the hardware addresses that the member announces from.
 	Hardware []HardwareAddr
-	// Entries has one entry for each configured address, sorted by address.
+	// Entries has one entry for each configured address, ascending by address.
+	// None says that the member has offered nothing yet.
 	Entries []Entry
 }
 
-// Newer reports whether o replaces old, an offer of the same node.
+// Newer reports whether o replaces old, another offer of the same node. No offer
+// is newer than itself.
 func (o *Offer) Newer(old *Offer) bool {
 	if o.Instance != old.Instance {
 		return o.Instance > old.Instance

@@ -56,8 +56,10 @@ type seat struct {
 
 // Next returns the view after v in which the members live and offer as in live.
 // An offer without entries is that of a member that has offered nothing yet; it
-// counts as a member. Of several offers of one node the newest stands. Next
-// neither changes nor copies the entries, which must not change afterwards.
+// counts as a member. Of several offers of one node the newest stands, and of
+// several entries for one address the first. The view keeps what it is given
+// and does not copy it: neither entries nor labels may change afterwards. Next
+// itself changes nothing, so any number may run at once.
 func (v *View) Next(p Policy, live []Offer) *View {
 	next := &View{offers: normalise(live)}
 	quorum := len(next.offers) >= p.MinMembers
@@ -271,11 +273,27 @@ func lowest(lists [][]Entry) (addr netip.Addr, ok bool) {
 // normalise returns the offers sorted by node, each node once with its newest,
 // and the entries of each sorted by address.
 func normalise(live []Offer) []Offer {
-	offers := slices.Clone(live)
-	slices.SortStableFunc(offers, func(a, b Offer) int {
-		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(b.Instance, a.Instance), cmp.Compare(b.Revision, a.Revision))
+	order := make([]*Offer, len(live))
+	for i := range live {
+		order[i] = &live[i]
+	}
+	slices.SortStableFunc(order, func(a, b *Offer) int {
+		switch {
+		case a.Node != b.Node:
+			return cmp.Compare(a.Node, b.Node)
+		case a.Newer(b):
+			return -1
+		case b.Newer(a):
+			return 1
+		}
+		return 0
 	})
-	offers = slices.CompactFunc(offers, func(a, b Offer) bool { return a.Node == b.Node })
+	offers := make([]Offer, 0, len(live))
+	for i, o := range order {
+		if i == 0 || o.Node != order[i-1].Node {
+			offers = append(offers, *o)
+		}
+	}
 	byAddr := func(a, b Entry) int { return a.Addr.Compare(b.Addr) }
 	for i := range offers {
 		if o := &offers[i]; !slices.IsSortedFunc(o.Entries, byAddr) {
@@ -347,29 +365,55 @@ func (v *View) Members() int {
 	return len(v.offers)
 }
 
-// Rank returns the entries of all live members for addr, each with its member's
-// name: the candidates in the order in which they would own the address, then
-// the others by name. It is for explaining a decision.
+// Entries iterates over what the live members say of addr, by name. It is
+// cheaper than [View.Rank].
+func (v *View) Entries(addr netip.Addr) iter.Seq2[string, Entry] {
+	return func(yield func(string, Entry) bool) {
+		if v == nil {
+			return
+		}
+		for i := range v.offers {
+			if e := v.offers[i].entry(addr); e != nil && !yield(v.offers[i].Node, *e) {
+				return
+			}
+		}
+	}
+}
+
+// entry returns the entry for addr, nil if there is none.
+func (o *Offer) entry(addr netip.Addr) *Entry {
+	i, ok := slices.BinarySearchFunc(o.Entries, addr, func(e Entry, a netip.Addr) int { return e.Addr.Compare(a) })
+	if !ok {
+		return nil
+	}
+	return &o.Entries[i]
+}
+
+// Ranked is a member's place among the candidates for an address.
+type Ranked struct {
+	Node      string // the member
+	Entry     Entry  // what it says of the address
+	Candidate bool   // whether it may own it
+}
+
+// Rank returns the entries of all live members for addr: the candidates in the
+// order in which they would own the address if nobody held it, then the others
+// by name. It is for explaining a decision; nil if no live member has the
+// address configured.
 func (v *View) Rank(addr netip.Addr) []Ranked {
 	d, ok := v.Owner(addr)
 	if !ok {
 		return nil
 	}
-	var seats []seat
+	var seats []*seat
 	for i := range v.offers {
 		o := &v.offers[i]
-		j, ok := slices.BinarySearchFunc(o.Entries, addr, func(e Entry, a netip.Addr) int { return e.Addr.Compare(a) })
-		if ok {
-			seats = append(seats, seat{offer: o, entry: &o.Entries[j], name: hashName(o.Node)})
+		if e := o.entry(addr); e != nil {
+			seats = append(seats, &seat{offer: o, entry: e, name: hashName(o.Node)})
 		}
 	}
-	// The offers are sorted by name already, and the sort is stable. Scores are
-	// kept in the seats, so sort those where they are.
-	order := make([]*seat, len(seats))
-	for i := range seats {
-		order[i] = &seats[i]
-	}
-	slices.SortStableFunc(order, func(a, b *seat) int {
+	// The offers are sorted by name already, and the sort is stable.
+	slices.SortStableFunc(seats, func(a, b *seat) int {
 		switch ca, cb := a.candidate(d.Service), b.candidate(d.Service); {
 		case ca && cb:
 			return compareRank(a, b)
@@ -381,15 +425,8 @@ func (v *View) Rank(addr netip.Addr) []Ranked {
 		return 0
 	})
 	ranked := make([]Ranked, len(seats))
-	for i, s := range order {
+	for i, s := range seats {
 		ranked[i] = Ranked{Node: s.offer.Node, Entry: *s.entry, Candidate: s.candidate(d.Service)}
 	}
 	return ranked
-}
-
-// Ranked is a member's place among the candidates for an address.
-type Ranked struct {
-	Node      string // the member
-	Entry     Entry  // what it says of the address
-	Candidate bool   // whether it may own it
 }
