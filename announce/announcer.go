@@ -28,7 +28,7 @@ type Announcer struct {
 	counter counters
 
 	mu          sync.Mutex
-	assignments []Assignment // by address; replaced, never changed
+	assignments []Assignment // by address; replaced, never changed; nil before the first Set
 	ports       []*port      // the interfaces in use
 }
 
@@ -60,7 +60,7 @@ func (a *Announcer) Set(assignments []Assignment) error {
 	if err := validate(assignments); err != nil {
 		return err
 	}
-	sorted := slices.Clone(assignments)
+	sorted := append(make([]Assignment, 0, len(assignments)), assignments...)
 	slices.SortFunc(sorted, func(x, y Assignment) int { return x.Addr.Compare(y.Addr) })
 
 	a.mu.Lock()
@@ -115,13 +115,13 @@ func (a *Announcer) Run(ctx context.Context, report func(Facts)) error {
 // counters are the counters behind Stats.
 type counters struct {
 	requests, replies, announced, probes, sightings atomic.Uint64
-	malformed, expired, overflow, sendErrors        atomic.Uint64
+	malformed, expired, sendErrors                  atomic.Uint64
 }
 
 func (c *counters) load() Stats {
 	return Stats{
 		Requests: c.requests.Load(), Replies: c.replies.Load(), Announced: c.announced.Load(),
 		Probes: c.probes.Load(), Sightings: c.sightings.Load(),
-		Malformed: c.malformed.Load(), Expired: c.expired.Load(), Overflow: c.overflow.Load(), SendErrors: c.sendErrors.Load(),
+		Malformed: c.malformed.Load(), Expired: c.expired.Load(), SendErrors: c.sendErrors.Load(),
 	}
 }

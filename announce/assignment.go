@@ -165,7 +165,6 @@ type Stats struct {
 
 	Malformed  uint64 // frames dropped: no well-formed ARP request or reply
 	Expired    uint64 // requests dropped: the lease had run out
-	Overflow   uint64 // sightings dropped: too many at once
 	SendErrors uint64 // frames that the kernel did not take
 }
 

@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,36 +23,70 @@ import (
 // killed process are told from those of a running one.
 const labelPrefix = "lo:l2-"
 
-// binder makes the kernel accept traffic for addresses.
+// binder makes the kernel accept traffic for addresses. It belongs to Run's
+// goroutine. What is to be changed is found by sync, and done by step, a little
+// at a time: ten thousand addresses take the kernel a while.
 type binder struct {
 	mode   Bind
 	handle *netlink.Handle
-	lo     netlink.Link
-	locks  map[string]net.PacketConn // by label; label is one of them
-	label  string                    // of what this process adds
-	undo   []sysctl                  // what this process changed, with the old values
-	// errs are the failures of the last sync, by address.
-	errs map[netip.Addr]error
+	logger *slog.Logger
+
+	// Of Loopback only.
+	lo    int                       // the index of lo
+	locks map[string]net.PacketConn // by label; label is one of them
+	label string                    // of what this process adds
+	undo  []sysctl                  // what this process changed, with the old values
+
+	have map[place]host // as listed, and changed since
+	ours map[place]bool // what this process bound; of Interface only
+	todo []change
+	errs map[place]error // what is wrong
+
+	renewAt time.Time // when lifetimes are to be renewed; of Interface only
 }
 
-// sysctl is a kernel setting.
-type sysctl struct{ path, name, value string }
+// change is one thing to do.
+type change struct {
+	place
+	remove bool
+}
+
+// sysctl is a kernel setting: what it is set to, and which values do as well.
+type sysctl struct {
+	path, name, value string
+	good              []string
+}
 
 // The settings that keep the kernel from answering ARP for the addresses on lo
 // and from using them in its own requests (Documentation/networking/ip-sysctl).
 var (
-	arpIgnore   = sysctl{"/proc/sys/net/ipv4/conf/all/arp_ignore", "net.ipv4.conf.all.arp_ignore", "1"}
-	arpAnnounce = sysctl{"/proc/sys/net/ipv4/conf/all/arp_announce", "net.ipv4.conf.all.arp_announce", "2"}
+	arpIgnore = sysctl{
+		"/proc/sys/net/ipv4/conf/all/arp_ignore", "net.ipv4.conf.all.arp_ignore", "1",
+		[]string{"1", "2", "3", "8"}, // 4 to 7 are reserved, and hide nothing
+	}
+	arpAnnounce = sysctl{
+		"/proc/sys/net/ipv4/conf/all/arp_announce", "net.ipv4.conf.all.arp_announce", "2",
+		[]string{"2"},
+	}
 )
 
 // interfaceLifetime is for how long the kernel keeps an address in the mode
 // Interface; it is renewed in a third of it.
 const interfaceLifetime = 3 * time.Second
 
+// stepTime is for how long step works before other events have their turn.
+const stepTime = 2 * time.Millisecond
+
+// errTaken is what is wrong with an address that was bound and is gone.
+var errTaken = errors.New("somebody took it off the interface")
+
 // newBinder opens what the mode needs, and takes over what a process that died
 // left on lo.
-func newBinder(mode Bind) (*binder, error) {
-	b := &binder{mode: mode, locks: make(map[string]net.PacketConn), errs: make(map[netip.Addr]error)}
+func newBinder(mode Bind, logger *slog.Logger) (*binder, error) {
+	b := &binder{
+		mode: mode, logger: logger, locks: make(map[string]net.PacketConn),
+		have: make(map[place]host), ours: make(map[place]bool), errs: make(map[place]error),
+	}
 	if mode == None {
 		return b, nil
 	}
@@ -70,18 +106,20 @@ func newBinder(mode Bind) (*binder, error) {
 }
 
 // openLoopback finds lo and picks the label.
-func (b *binder) openLoopback() (err error) {
-	if b.lo, err = b.handle.LinkByName("lo"); err != nil {
+func (b *binder) openLoopback() error {
+	lo, err := b.handle.LinkByName("lo")
+	if err != nil {
 		return fmt.Errorf("find lo: %w", err)
 	}
-	bound, err := b.listLoopback()
+	b.lo = lo.Attrs().Index
+	inv, err := takeInventory()
 	if err != nil {
 		return err
 	}
-	for _, label := range bound {
-		if _, known := b.locks[label]; !known && strings.HasPrefix(label, labelPrefix) {
-			if lock, err := lockLabel(label); err == nil {
-				b.locks[label], b.label = lock, label
+	for p, h := range inv.hosts {
+		if _, known := b.locks[h.label]; !known && p.index == b.lo && strings.HasPrefix(h.label, labelPrefix) {
+			if lock, err := lockLabel(h.label); err == nil {
+				b.locks[h.label], b.label = lock, h.label
 			}
 		}
 	}
@@ -108,13 +146,13 @@ func lockLabel(label string) (net.PacketConn, error) {
 	return lock, nil
 }
 
-// set makes the sysctl at least as strict as it has to be, and reads it back.
+// set makes the sysctl what it has to be, and reads it back.
 func (s sysctl) set() (old sysctl, changed bool, err error) {
 	before, err := s.read()
 	if err != nil {
 		return sysctl{}, false, err
 	}
-	if before >= s.value {
+	if slices.Contains(s.good, before) {
 		return sysctl{}, false, nil
 	}
 	err = os.WriteFile(s.path, []byte(s.value), 0)
@@ -124,10 +162,14 @@ func (s sysctl) set() (old sysctl, changed bool, err error) {
 			err = fmt.Errorf("it reads %q after writing %q", after, s.value)
 		}
 	}
-	if err != nil {
-		return sysctl{}, false, fmt.Errorf("set %s=%s before an address is bound to lo, or the kernel answers for it: %w", s.name, s.value, err)
+	if err == nil {
+		return sysctl{path: s.path, name: s.name, value: before}, true, nil
 	}
-	return sysctl{s.path, s.name, before}, true, nil
+	err = fmt.Errorf("set %s=%s before an address is bound to lo, or the kernel answers for it: %w", s.name, s.value, err)
+	if errors.Is(err, os.ErrPermission) {
+		err = &CapabilityError{"CAP_NET_ADMIN", "bind to lo", err}
+	}
+	return sysctl{}, false, err
 }
 
 func (s sysctl) read() (string, error) {
@@ -152,113 +194,186 @@ func (b *binder) quiet() error {
 	return nil
 }
 
-// listLoopback returns the /32 addresses on lo, other than 127.0.0.0/8, each with its label.
-func (b *binder) listLoopback() (map[netip.Addr]string, error) {
-	addrs, err := retryDump(func() ([]netlink.Addr, error) { return b.handle.AddrList(b.lo, netlink.FAMILY_V4) })
-	if err != nil {
-		return nil, fmt.Errorf("list the addresses on lo: %w", err)
-	}
-	bound := make(map[netip.Addr]string)
-	for _, a := range addrs {
-		if p, ok := prefixOf(a); ok && p.Bits() == 32 && !p.Addr().IsLoopback() {
-			bound[p.Addr()] = a.Label
+// observe takes what is bound from a new listing. What was bound and is gone is a
+// problem until step has bound it again.
+func (b *binder) observe(hosts map[place]host) {
+	have := make(map[place]host)
+	for p, h := range hosts {
+		if b.mode == Interface || b.mode == Loopback && p.index == b.lo && !p.addr.IsLoopback() {
+			have[p] = h
 		}
 	}
-	return bound, nil
+	for p := range b.have {
+		if _, ok := have[p]; !ok && b.mode == Loopback {
+			b.errs[p] = errTaken
+		}
+	}
+	b.have = have
 }
 
-// sync binds what the assignments ask for and takes back what they do not. What
-// fails for one address is kept in errs; what fails for all is returned.
-func (b *binder) sync(assignments []Assignment, links []link) error {
-	clear(b.errs)
+// sync finds what has to change for the assignments. An error is fatal; what
+// fails for one address is kept in errs.
+func (b *binder) sync(assignments []Assignment, links []link, leased bool, now time.Time) error {
+	b.todo = b.todo[:0]
+	wanted := make(map[place]bool, len(assignments))
 	switch b.mode {
-	case Loopback:
-		return b.syncLoopback(assignments)
-	case Interface:
-		b.syncInterface(assignments, links)
 	case None:
+		return nil
+	case Loopback:
+		if len(assignments) > 0 {
+			if err := b.quiet(); err != nil {
+				return err
+			}
+		}
+		for i := range assignments {
+			wanted[place{b.lo, assignments[i].Addr}] = true
+		}
+	case Interface:
+		for i := range assignments {
+			a := &assignments[i]
+			for j := range links {
+				if l := &links[j]; a.Mode == Answer && l.problem == "" && l.carries(a) {
+					wanted[place{l.index, a.Addr}] = true
+				}
+			}
+		}
+	}
+	renew := b.mode == Interface && !now.Before(b.renewAt)
+	if renew {
+		b.renewAt = now.Add(interfaceLifetime / 3)
+	}
+	for p := range wanted {
+		h, bound := b.have[p]
+		if bound {
+			delete(b.errs, p)
+		}
+		switch {
+		case !bound && (b.mode == Loopback || leased):
+			b.todo = append(b.todo, change{place: p})
+		case bound && renew && leased && !h.forever:
+			b.todo = append(b.todo, change{place: p})
+		}
+	}
+	for p, h := range b.have {
+		if !wanted[p] && b.owns(p, h) {
+			b.todo = append(b.todo, change{place: p, remove: true})
+		}
+	}
+	for p := range b.errs {
+		if !wanted[p] {
+			delete(b.errs, p)
+		}
 	}
 	return nil
 }
 
-func (b *binder) syncLoopback(assignments []Assignment) error {
-	bound, err := b.listLoopback()
-	if err != nil {
-		return err
+// owns reports whether the address was bound by this process or by a dead one:
+// what belongs to others is left alone.
+func (b *binder) owns(p place, h host) bool {
+	if b.mode == Loopback {
+		_, ok := b.locks[h.label]
+		return ok
 	}
-	if len(assignments) > 0 {
-		if err := b.quiet(); err != nil {
+	return b.ours[p]
+}
+
+// busy reports whether step has something to do.
+func (b *binder) busy() bool { return len(b.todo) > 0 }
+
+// state returns what is wrong with the address on an interface, and whether it
+// was bound, or tried to be, at all.
+func (b *binder) state(addr netip.Addr, index int) (tried bool, err error) {
+	if b.mode != Loopback {
+		return true, b.errs[place{index, addr}]
+	}
+	p := place{b.lo, addr}
+	_, bound := b.have[p]
+	err = b.errs[p]
+	return bound || err != nil, err
+}
+
+// step does a part of what there is to do. An error is fatal.
+func (b *binder) step() error {
+	for until := time.Now().Add(stepTime); b.busy() && time.Now().Before(until); {
+		last := len(b.todo) - 1
+		c := b.todo[last]
+		b.todo = b.todo[:last]
+		if c.remove {
+			b.unbind(c.place)
+		} else if err := b.bind(c.place); err != nil {
 			return err
 		}
 	}
-	for i := range assignments {
-		addr := assignments[i].Addr
-		if _, ok := bound[addr]; ok {
-			delete(bound, addr) // what is left afterwards is not asked for
-			continue
-		}
-		a := host(addr)
+	return nil
+}
+
+// bind binds one address, or renews its lifetime.
+func (b *binder) bind(p place) error {
+	a := netlinkAddr(p)
+	var err error
+	if b.mode == Loopback {
 		a.Label, a.Scope = b.label, unix.RT_SCOPE_HOST
-		err := b.handle.AddrAdd(b.lo, a)
-		switch {
-		case errors.Is(err, os.ErrPermission):
-			return &CapabilityError{"CAP_NET_ADMIN", fmt.Sprintf("bind %v to lo", addr), err}
-		case err != nil && !errors.Is(err, unix.EEXIST):
-			b.errs[addr] = fmt.Errorf("bind to lo: %w", err)
-		}
+		err = b.handle.AddrAdd(nil, a)
+	} else {
+		a.Flags = unix.IFA_F_NOPREFIXROUTE
+		a.ValidLft = int(interfaceLifetime / time.Second)
+		a.PreferedLft = a.ValidLft
+		err = b.handle.AddrReplace(nil, a)
 	}
-	for addr, label := range bound {
-		if _, ours := b.locks[label]; !ours {
-			continue
-		}
-		a := host(addr)
-		if err := b.handle.AddrDel(b.lo, a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return fmt.Errorf("take %v off lo: %w", addr, err)
-		}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return &CapabilityError{"CAP_NET_ADMIN", fmt.Sprintf("bind %v", p.addr), err}
+	case errors.Is(err, unix.EEXIST): // somebody else was faster
+		b.have[p] = host{forever: true}
+		delete(b.errs, p)
+	case err != nil:
+		b.errs[p] = fmt.Errorf("bind: %w", err)
+	default:
+		b.have[p] = host{label: a.Label}
+		b.ours[p] = b.mode == Interface
+		delete(b.errs, p)
 	}
 	return nil
 }
 
-// syncInterface binds what is answered. It takes nothing back but what it bound
-// and knows of, because the kernel lets the rest expire.
-func (b *binder) syncInterface(assignments []Assignment, links []link) {
-	for i := range assignments {
-		a := &assignments[i]
-		for j := range links {
-			l := &links[j]
-			if l.problem != "" || !l.carries(a) {
-				continue
-			}
-			addr := host(a.Addr)
-			addr.LinkIndex = l.index
-			addr.Flags = unix.IFA_F_NOPREFIXROUTE
-			addr.ValidLft = int(interfaceLifetime / time.Second)
-			addr.PreferedLft = addr.ValidLft
-			var err error
-			if a.Mode == Answer {
-				err = b.handle.AddrReplace(nil, addr)
-			} else if err = b.handle.AddrDel(nil, addr); errors.Is(err, unix.EADDRNOTAVAIL) {
-				err = nil
-			}
-			if err != nil {
-				b.errs[a.Addr] = fmt.Errorf("bind to %s: %w", l.name, err)
-			}
-		}
+// unbind takes back one address. One that can't be taken back stays until the
+// next sync.
+func (b *binder) unbind(p place) {
+	err := b.handle.AddrDel(nil, netlinkAddr(p))
+	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
+		b.logger.Warn("cannot take back an address", "address", p.addr, "error", err)
+		return
 	}
+	delete(b.have, p)
+	delete(b.ours, p)
 }
 
 // close takes back what was bound, and the settings if nobody needs them.
 func (b *binder) close() error {
 	defer b.release()
-	if b.mode != Loopback {
+	if b.mode == None {
 		return nil
 	}
-	err := b.syncLoopback(nil)
-	if left, listErr := b.listLoopback(); listErr == nil && len(left) == 0 {
-		for _, s := range b.undo {
-			if writeErr := os.WriteFile(s.path, []byte(s.value), 0); writeErr != nil {
-				err = errors.Join(err, fmt.Errorf("restore %s=%s: %w", s.name, s.value, writeErr))
-			}
+	// Others may have bound and removed since the last listing.
+	inv, err := takeInventory()
+	if err != nil {
+		return err
+	}
+	b.observe(inv.hosts)
+	if err := b.sync(nil, nil, false, time.Now()); err != nil {
+		return err
+	}
+	for b.busy() {
+		if err := b.step(); err != nil {
+			return err
+		}
+	}
+	if len(b.have) > 0 {
+		return nil
+	}
+	for _, s := range b.undo {
+		if writeErr := os.WriteFile(s.path, []byte(s.value), 0); writeErr != nil {
+			err = errors.Join(err, fmt.Errorf("restore %s=%s: %w", s.name, s.value, writeErr))
 		}
 	}
 	return err
@@ -274,7 +389,10 @@ func (b *binder) release() {
 	}
 }
 
-// host returns addr as netlink has it, with a prefix as long as the address.
-func host(addr netip.Addr) *netlink.Addr {
-	return &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(addr.BitLen(), addr.BitLen())}}
+// netlinkAddr returns the address as netlink has it, with a prefix of 32 bits.
+func netlinkAddr(p place) *netlink.Addr {
+	return &netlink.Addr{
+		IPNet:     &net.IPNet{IP: p.addr.AsSlice(), Mask: net.CIDRMask(32, 32)},
+		LinkIndex: p.index,
+	}
 }

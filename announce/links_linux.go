@@ -3,11 +3,14 @@ package announce
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,30 +42,54 @@ func (l *link) fact() Link {
 	return Link{Name: l.name, Index: l.index, HardwareAddr: l.hw[:], Prefixes: l.prefixes, Problem: l.problem}
 }
 
-// listLinks returns the Ethernet interfaces by name.
-func listLinks() ([]link, error) {
+// inventory is one listing of interfaces and addresses.
+type inventory struct {
+	links []link // by name
+	hosts map[place]host
+}
+
+// place is an IPv4 address with a prefix of 32 bits on an interface.
+type place struct {
+	index int
+	addr  netip.Addr
+}
+
+// host is what else is known of such an address.
+type host struct {
+	label   string
+	forever bool // the kernel does not let it expire
+}
+
+// takeInventory lists the interfaces and the IPv4 addresses.
+func takeInventory() (inventory, error) {
 	listed, err := retryDump(netlink.LinkList)
 	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
+		return inventory{}, fmt.Errorf("list interfaces: %w", err)
 	}
 	addrs, err := retryDump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
 	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
+		return inventory{}, fmt.Errorf("list addresses: %w", err)
 	}
+	inv := inventory{links: make([]link, 0, len(listed)), hosts: make(map[place]host)}
 	prefixes := make(map[int][]netip.Prefix)
-	for _, a := range addrs {
-		if p, ok := prefixOf(a); ok && p.Bits() < 32 {
+	for i := range addrs {
+		a := &addrs[i]
+		p, ok := prefixOf(a)
+		switch {
+		case !ok:
+		case p.Bits() == 32:
+			// Here a lifetime in seconds for ever reads as all ones.
+			inv.hosts[place{a.LinkIndex, p.Addr()}] = host{a.Label, uint32(a.ValidLft) == math.MaxUint32}
+		default:
 			prefixes[a.LinkIndex] = append(prefixes[a.LinkIndex], p)
 		}
 	}
-	var links []link
 	for _, l := range listed {
 		at := l.Attrs()
-		if at.EncapType != "ether" || len(at.HardwareAddr) != len(hardwareAddr{}) {
-			continue
-		}
-		state := link{name: at.Name, index: at.Index, hw: hardwareAddr(at.HardwareAddr), prefixes: prefixes[at.Index]}
+		state := link{name: at.Name, index: at.Index, prefixes: prefixes[at.Index]}
 		switch {
+		case at.EncapType != "ether" || len(at.HardwareAddr) != len(hardwareAddr{}):
+			state.problem = "no Ethernet"
 		case at.RawFlags&unix.IFF_NOARP != 0:
 			state.problem = "no ARP"
 		case at.RawFlags&unix.IFF_UP == 0:
@@ -70,10 +97,13 @@ func listLinks() ([]link, error) {
 		case at.RawFlags&unix.IFF_RUNNING == 0:
 			state.problem, state.down = "no carrier", true
 		}
-		links = append(links, state)
+		if len(at.HardwareAddr) == len(hardwareAddr{}) {
+			state.hw = hardwareAddr(at.HardwareAddr)
+		}
+		inv.links = append(inv.links, state)
 	}
-	slices.SortFunc(links, func(a, b link) int { return strings.Compare(a.name, b.name) })
-	return links, nil
+	slices.SortFunc(inv.links, func(a, b link) int { return strings.Compare(a.name, b.name) })
+	return inv, nil
 }
 
 // retryDump calls list until it returns a listing that nothing changed under.
@@ -87,7 +117,7 @@ func retryDump[T any](list func() ([]T, error)) ([]T, error) {
 }
 
 // prefixOf returns the IPv4 address with the length of its subnet.
-func prefixOf(a netlink.Addr) (netip.Prefix, bool) {
+func prefixOf(a *netlink.Addr) (netip.Prefix, bool) {
 	if a.IPNet == nil {
 		return netip.Prefix{}, false
 	}
@@ -96,61 +126,104 @@ func prefixOf(a netlink.Addr) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr, bits), ok
 }
 
-// watcher is a subscription to changes of interfaces and addresses. What a change
-// says is not used, only that there was one: the listing that follows is whole.
+// watcher is a subscription to changes of interfaces and IPv4 addresses. Of what
+// a change says little is used, only that there was one: the listing that follows
+// is whole.
 type watcher struct {
-	links chan netlink.LinkUpdate
-	addrs chan netlink.AddrUpdate
-	done  chan struct{}
+	socket *nl.NetlinkSocket
+	reader sync.WaitGroup
+
+	// links is signalled when an interface or a subnet has changed, or the
+	// subscription is lost; hosts when a /32 address was taken away. Both have
+	// room for one signal, so the reader never waits and a burst is one signal.
+	links, hosts chan struct{}
+
+	mu   sync.Mutex
+	down map[int]bool // the interfaces that were down or without carrier
+	err  error        // why the subscription is lost
 }
+
+// watchBuffer is how many bytes of changes the kernel holds for the reader.
+const watchBuffer = 1 << 20
 
 // watchLinks subscribes.
 func watchLinks() (*watcher, error) {
-	w := &watcher{
-		links: make(chan netlink.LinkUpdate, 64),
-		addrs: make(chan netlink.AddrUpdate, 64),
-		done:  make(chan struct{}),
-	}
-	if err := netlink.LinkSubscribeWithOptions(w.links, w.done, netlink.LinkSubscribeOptions{}); err != nil {
-		close(w.done)
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR)
+	if err != nil {
 		return nil, fmt.Errorf("watch interfaces: %w", err)
 	}
-	if err := netlink.AddrSubscribeWithOptions(w.addrs, w.done, netlink.AddrSubscribeOptions{}); err != nil {
-		close(w.done)
-		drain(w.links)
-		return nil, fmt.Errorf("watch addresses: %w", err)
+	_ = socket.SetReceiveBufferSize(watchBuffer, true) // what does not fit costs a new subscription
+	w := &watcher{
+		socket: socket,
+		links:  make(chan struct{}, 1), hosts: make(chan struct{}, 1),
+		down: make(map[int]bool),
 	}
+	w.reader.Go(w.read)
 	return w, nil
 }
 
-// close ends the subscription and joins its readers.
+// close ends the subscription and joins its reader.
 func (w *watcher) close() {
-	close(w.done)
-	drain(w.links)
-	drain(w.addrs)
+	w.socket.Close()
+	w.reader.Wait()
 }
 
-// drain reads from the channel until it is closed.
-func drain[T any](ch <-chan T) {
-	for range ch { //nolint:revive // nothing is left to do with them
+// read takes note of changes until the subscription is closed or lost: any
+// receive error loses changes.
+func (w *watcher) read() {
+	for {
+		messages, from, err := w.socket.Receive()
+		if err != nil {
+			w.mu.Lock()
+			w.err = err
+			w.mu.Unlock()
+			signal(w.links)
+			return
+		}
+		if from.Pid != nl.PidKernel {
+			continue
+		}
+		for i := range messages {
+			w.note(messages[i].Header.Type, messages[i].Data)
+		}
 	}
 }
 
-// flush takes what has already been received, so that one listing serves for a
-// burst of changes. It reports false if the subscription is lost.
-func (w *watcher) flush() bool {
-	for {
-		select {
-		case _, ok := <-w.links:
-			if !ok {
-				return false
-			}
-		case _, ok := <-w.addrs:
-			if !ok {
-				return false
-			}
-		default:
-			return true
+// note takes note of one message.
+func (w *watcher) note(kind uint16, data []byte) {
+	switch {
+	case kind == unix.RTM_NEWLINK && len(data) >= unix.SizeofIfInfomsg:
+		const works = unix.IFF_UP | unix.IFF_RUNNING
+		if info := nl.DeserializeIfInfomsg(data); info.Flags&works != works {
+			w.mu.Lock()
+			w.down[int(info.Index)] = true
+			w.mu.Unlock()
 		}
+		signal(w.links)
+	case (kind == unix.RTM_NEWADDR || kind == unix.RTM_DELADDR) && len(data) >= unix.SizeofIfAddrmsg:
+		if nl.DeserializeIfAddrmsg(data).Prefixlen != 32 {
+			signal(w.links)
+		} else if kind == unix.RTM_DELADDR {
+			signal(w.hosts)
+		}
+	default:
+		signal(w.links)
+	}
+}
+
+// take returns which interfaces were seen down or without carrier since the
+// last call, though they may be well by now, and why the subscription is lost.
+func (w *watcher) take() (down map[int]bool, lost error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	down, w.down = w.down, make(map[int]bool)
+	return down, w.err
+}
+
+// signal puts a signal into a channel with room for one. It never waits.
+func signal(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
 	}
 }

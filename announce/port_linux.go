@@ -4,43 +4,62 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
+
+	"github.com/l2vip/l2vip/internal/clock"
 )
 
 // port is an interface in use: a socket, and the responder that reads from it.
 type port struct {
-	link  link
+	link  link // its prefixes belong to Run's goroutine, the rest does not change
 	conn  *packet.Conn
+	raw   syscall.RawConn
 	owner *Announcer
 	own   *atomic.Pointer[map[hardwareAddr]bool] // the hardware addresses of this host
-	table atomic.Pointer[map[[4]byte]watch]
+	clock clock.Reader                           // the responder's
 
-	sightings chan<- sighting
-	failed    chan<- *port
-	quit      chan struct{}
-	done      sync.WaitGroup
+	// mu is held while a frame is answered or sent, so that when fill returns
+	// nothing is sent any more for an address that is gone. Nothing waits
+	// while it is held.
+	mu    sync.Mutex
+	table map[[4]byte]watch
+	seen  map[[4]byte]hardwareAddr // other stations that claimed an address since the last takeSeen
+
+	sighted chan<- struct{} // capacity 1: seen has something
+	failed  chan<- failure
+	quit    chan struct{}
+	done    sync.WaitGroup
 }
 
-// watch is what a responder does about an address.
+// watch is what a port does about an address.
 type watch uint8
 
 const (
-	watchClaims watch = 1 << iota // report other stations that claim the address
-	watchProbes                   // report other stations that probe for it, too
-	watchAnswer                   // answer requests for it
+	watchClaims watch = 1 << iota // note other stations that claim the address
+	watchProbes                   // note other stations that probe for it, too
+	mayProbe                      // may ask for it
+	mayAnswer                     // answer requests for it
+	mayAnnounce                   // may announce it
 )
 
-// sighting is another station that claims an address.
-type sighting struct {
-	addr netip.Addr
-	hw   hardwareAddr
+// failure is a port that can't be read from any more.
+type failure struct {
 	port *port
+	err  error
 }
+
+// sendBuffer is how many bytes of frames the kernel takes before the interface
+// has sent them: a burst of announcements fits.
+const sendBuffer = 4 << 20
+
+// readBatch is how many frames a responder reads before it looks whether it was
+// closed: under a flood it never waits for one.
+const readBatch = 64
 
 // openPort opens a socket on the interface; start begins to read from it.
 func (e *engine) openPort(l link) (*port, error) {
@@ -51,11 +70,19 @@ func (e *engine) openPort(l link) (*port, error) {
 	ifi := &net.Interface{Index: l.index, Name: l.name, HardwareAddr: l.hw[:]}
 	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_ARP, &packet.Config{Filter: program})
 	if err != nil {
-		return nil, fmt.Errorf("packet socket on %s: %w", l.name, err)
+		return nil, fmt.Errorf("packet socket: %w", err)
 	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("packet socket: %w", err), conn.Close())
+	}
+	_ = raw.Control(func(fd uintptr) { // without CAP_NET_ADMIN the default has to do
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer)
+	})
 	return &port{
-		link: l, conn: conn, owner: e.Announcer, own: &e.own,
-		sightings: e.sightings, failed: e.failed, quit: make(chan struct{}),
+		link: l, conn: conn, raw: raw, owner: e.Announcer, own: &e.own,
+		seen: make(map[[4]byte]hardwareAddr), sighted: e.seen,
+		failed: e.failed, quit: make(chan struct{}),
 	}, nil
 }
 
@@ -64,7 +91,7 @@ func (p *port) start() {
 	p.done.Go(func() {
 		if err := p.respond(); err != nil {
 			select {
-			case p.failed <- p:
+			case p.failed <- failure{p, err}:
 			case <-p.quit:
 			}
 		}
@@ -78,67 +105,93 @@ func (p *port) close() {
 	p.done.Wait()
 }
 
-// fill makes the responder answer and watch as the assignments say. With the
-// Bind mode Interface the kernel answers, and a second answer would only confuse.
+// fill makes the port answer, watch and announce as the assignments say. When it
+// returns, nothing that they don't say is sent.
 func (p *port) fill(assignments []Assignment, bind Bind) {
-	table := make(map[[4]byte]watch)
+	table := make(map[[4]byte]watch, len(assignments))
 	for i := range assignments {
 		a := &assignments[i]
 		if !p.link.carries(a) {
 			continue
 		}
-		switch a.Mode {
-		case Probe:
-			table[a.Addr.As4()] = watchClaims | watchProbes
-		case Answer:
-			table[a.Addr.As4()] = watchClaims | watchAnswer
-			if bind == Interface {
-				table[a.Addr.As4()] = watchClaims
-			}
-		case Standby:
+		switch {
+		case a.Mode == Probe:
+			table[a.Addr.As4()] = watchClaims | watchProbes | mayProbe
+		case a.Mode == Answer && bind == Interface:
+			// The kernel answers; a second answer would only confuse.
+			table[a.Addr.As4()] = watchClaims | mayAnnounce
+		case a.Mode == Answer:
+			table[a.Addr.As4()] = watchClaims | mayAnnounce | mayAnswer
 		}
 	}
-	p.table.Store(&table)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.table = table
+	for addr := range p.seen {
+		if table[addr] == 0 {
+			delete(p.seen, addr)
+		}
+	}
 }
 
-// send sends one frame.
-func (p *port) send(frame []byte) error {
-	_, err := p.conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]})
-	return err
+// send sends the frames if the table allows it for the address, and returns how
+// many the kernel took. It never waits: an interface that is stuck must not hold
+// up others.
+func (p *port) send(addr [4]byte, allowed watch, frames [][]byte) (sent int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.table[addr]&allowed == 0 {
+		return 0
+	}
+	for _, frame := range frames {
+		var failure error
+		err := p.raw.Write(func(fd uintptr) bool {
+			_, failure = unix.Write(int(fd), frame)
+			return true
+		})
+		if err != nil || failure != nil {
+			p.owner.counter.sendErrors.Add(1)
+			continue
+		}
+		sent++
+	}
+	return sent
+}
+
+// takeSeen calls yield for each address that another station claimed since the
+// last call.
+func (p *port) takeSeen(yield func(addr [4]byte, hw hardwareAddr)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for addr, hw := range p.seen {
+		yield(addr, hw)
+	}
+	clear(p.seen)
 }
 
 // respond reads frames and answers them until the port is closed, which is no
 // error, or the interface fails. It allocates nothing per frame.
 func (p *port) respond() error {
-	raw, err := p.conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	// An interface whose MTU is below this can't be an Ethernet; what is
-	// longer is cut off, and an ARP packet never is.
+	// What is longer than the buffer is cut off; an ARP packet never is.
 	in, out := make([]byte, 128), make([]byte, frameLen)
 	var failure error
 	for {
-		err := raw.Read(func(fd uintptr) bool {
-			for {
+		err := p.raw.Read(func(fd uintptr) bool {
+			for range readBatch {
 				n, err := unix.Read(int(fd), in)
 				switch {
 				case errors.Is(err, unix.EAGAIN):
+					p.clock.Forget()
 					return false
 				case errors.Is(err, unix.EINTR):
-					continue
 				case err != nil:
 					failure = err
 					return true
-				}
-				if p.handle(in[:n], out) {
-					if _, err := unix.Write(int(fd), out); err != nil {
-						p.owner.counter.sendErrors.Add(1)
-						continue
-					}
-					p.owner.counter.replies.Add(1)
+				default:
+					p.answer(int(fd), in[:n], out)
 				}
 			}
+			return true
 		})
 		if err != nil {
 			return nil // closed
@@ -149,7 +202,22 @@ func (p *port) respond() error {
 	}
 }
 
-// handle looks at one frame and reports whether out is now the reply to it.
+// answer looks at one frame, and sends the reply to it if one is due.
+func (p *port) answer(fd int, in, out []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.handle(in, out) {
+		return
+	}
+	if _, err := unix.Write(fd, out); err != nil {
+		p.owner.counter.sendErrors.Add(1)
+		return
+	}
+	p.owner.counter.replies.Add(1)
+}
+
+// handle looks at one frame and reports whether out is now the reply to it. The
+// caller holds mu.
 func (p *port) handle(in, out []byte) bool {
 	count := &p.owner.counter
 	packet, ok := parseARP(in)
@@ -157,7 +225,6 @@ func (p *port) handle(in, out []byte) bool {
 		count.malformed.Add(1)
 		return false
 	}
-	table := *p.table.Load()
 
 	// Another station that uses a sender address claims it (RFC 5227 section
 	// 2.4); one that probes for an address that we probe for is about to
@@ -166,20 +233,17 @@ func (p *port) handle(in, out []byte) bool {
 	if claimed == [4]byte{} && packet.op == opRequest {
 		claimed, claims = packet.targetIP, watchProbes
 	}
-	if table[claimed]&claims != 0 && !(*p.own.Load())[packet.senderHW] {
+	if p.table[claimed]&claims != 0 && !(*p.own.Load())[packet.senderHW] {
 		count.sightings.Add(1)
-		select {
-		case p.sightings <- sighting{netip.AddrFrom4(claimed), packet.senderHW, p}:
-		default:
-			count.overflow.Add(1)
-		}
+		p.seen[claimed] = packet.senderHW
+		signal(p.sighted)
 	}
 
-	if packet.op != opRequest || packet.senderIP == packet.targetIP || table[packet.targetIP]&watchAnswer == 0 {
+	if packet.op != opRequest || packet.senderIP == packet.targetIP || p.table[packet.targetIP]&mayAnswer == 0 {
 		return false
 	}
 	count.requests.Add(1)
-	if !p.owner.leased() {
+	if lease := p.owner.lease.Load(); lease != noLease && int64(p.clock.Now()) >= lease {
 		count.expired.Add(1)
 		return false
 	}
