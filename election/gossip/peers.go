@@ -101,7 +101,7 @@ func (e *engine) joinAll(addrs []netip.AddrPort) (ok bool, err error) {
 	for i, addr := range addrs {
 		wg.Go(func() {
 			errs[i] = e.exchange(addr)
-			if errs[i] == nil && len(e.missing(addrs[i:i+1])) > 0 {
+			if errs[i] == nil && !e.complete(addr) {
 				// Each has taken the other for dead, and now knows and has
 				// refuted that. Say so at once, so that both see each other
 				// and their offers in the same moment; gossip would tell one
@@ -156,6 +156,19 @@ func (e *engine) missing(addrs []netip.AddrPort) []netip.AddrPort {
 		}
 	}
 	return missing
+}
+
+// complete reports whether a live member has the address, and its offer is
+// known.
+func (e *engine) complete(addr netip.AddrPort) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, m := range e.table.nodes {
+		if m.live && m.addr == addr {
+			return !m.missing()
+		}
+	}
+	return false
 }
 
 // has reports whether a live member has the address.
