@@ -17,9 +17,21 @@
 // [Offered]. Between candidates the greater weight wins, and between equal
 // weights rendezvous hashing (highest random weight, see [Score]).
 //
+// A member that has the address configured for another service than the holder,
+// or, without a holder that is a candidate, than most members, is no candidate.
+//
 // A holder, a member that says it answers for the address now, keeps it while
 // it is a candidate, even if another would rank before it, until a candidate
 // that ranks before it is Settled: that one gets the address by a hand-over.
+//
+// Nobody owns anything while fewer members are live than the [Policy] asks for.
+//
+// # Claims
+//
+// A [Decision] asks its owner to claim the address if it does not hold it yet.
+// That is a takeover if this very view saw the address held until the event that
+// freed it. Once there was neither holder nor owner, and for a member that has
+// just started, it is a first claim: a stranger may use the address by now.
 //
 // # Terms
 //

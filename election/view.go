@@ -10,8 +10,8 @@ import (
 
 // Policy is what the members of a cluster agree on. It must be alike on all.
 type Policy struct {
-	// MinMembers is how many members, itself included, a member must see for
-	// any address to have an owner. Zero and one ask for none but itself.
+	// MinMembers is the quorum: how many members, itself included, a member must
+	// see for any address to have an owner. Zero and one ask for none but itself.
 	MinMembers int
 }
 
@@ -30,8 +30,9 @@ type Decision struct {
 	Holder string
 	// Holders is how many members hold the address.
 	Holders int
-	// Term is the highest term that was seen for the address since any live
-	// member had it configured. The term of the next claim is one more.
+	// Term is the highest term that any member or this view has seen for the
+	// address; the next claim's is one more. It is forgotten only when no live
+	// member has the address configured any more.
 	Term uint64
 	// Takeover says that this view saw a holder until the event that freed the
 	// address, or still sees it: the owner may claim without a probe. False if
@@ -277,7 +278,7 @@ func normalise(live []Offer) []Offer {
 	for i := range live {
 		order[i] = &live[i]
 	}
-	slices.SortStableFunc(order, func(a, b *Offer) int {
+	slices.SortFunc(order, func(a, b *Offer) int {
 		switch {
 		case a.Node != b.Node:
 			return cmp.Compare(a.Node, b.Node)
@@ -303,8 +304,8 @@ func normalise(live []Offer) []Offer {
 	return offers
 }
 
-// Owner returns the decision for addr, and whether any live member offers or
-// refuses that address at all.
+// Owner returns the decision for addr, and whether any live member has that
+// address configured at all.
 func (v *View) Owner(addr netip.Addr) (Decision, bool) {
 	if v == nil {
 		return Decision{}, false
