@@ -17,6 +17,7 @@ import (
 	"github.com/mdlayher/packet"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/internal/testnet"
@@ -194,6 +195,12 @@ func newStation(t testing.TB, node *testnet.Node) *station {
 	conn, err := node.Frames()
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
+	raw, err := conn.(*packet.Conn).SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { // no burst of frames is to be lost here
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
+	}))
+	require.NoError(t, err)
 	return &station{node: node, conn: conn}
 }
 

@@ -148,7 +148,7 @@ func (e *engine) watching(now time.Time) (links, hosts, sighted <-chan struct{})
 
 // pause returns how long the loop may wait for an event.
 func (e *engine) pause() time.Duration {
-	if e.binder.busy() {
+	if e.binder.busy() || e.changes {
 		return 0
 	}
 	now := time.Now()
