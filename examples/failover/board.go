@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -130,16 +131,36 @@ func (b *board) leader() string {
 	return leader
 }
 
-// complete reports whether all speakers see each other, and every front is a
+// complete reports whether all speakers know each other, and every front is a
 // candidate for the address.
-func (b *board) complete() bool {
+func (b *board) complete() bool { return len(b.lacking()) == 0 }
+
+// lacking says what keeps the lab from being complete.
+func (b *board) lacking() []string {
+	var lacks []string
 	for _, at := range speakers() {
-		s := b.speakers[at.name]
-		if !s.Ready || s.Members != len(speakers()) || s.Candidate != isFront(at.name) {
-			return false
+		s, running := b.speakers[at.name]
+		switch {
+		case !running:
+			lacks = append(lacks, at.name+" has no speaker")
+		case !s.Ready:
+			lacks = append(lacks, at.name+" is not ready")
+		case s.Members != len(speakers()):
+			lacks = append(lacks, fmt.Sprintf("%s knows %d of %d members", at.name, s.Members, len(speakers())))
+		case s.Candidate != isFront(at.name):
+			lacks = append(lacks, fmt.Sprintf("%s is a candidate: %t", at.name, s.Candidate))
 		}
 	}
-	return true
+	return lacks
+}
+
+// waitComplete waits until the lab is complete.
+func (b *board) waitComplete(ctx context.Context) error {
+	err := b.wait(ctx, "all fronts were ready", b.complete)
+	if err != nil {
+		b.read(func() { err = fmt.Errorf("%w: %s", err, strings.Join(b.lacking(), ", ")) })
+	}
+	return err
 }
 
 // intruder returns an error if a node other than a front has ever answered for

@@ -52,9 +52,6 @@ const (
 	exitInterrupted = 130
 )
 
-// lasts is how long a phase lasts at the least.
-const lasts = 2500 * time.Millisecond
-
 // options are the flags.
 type options struct {
 	runs    int
@@ -62,10 +59,11 @@ type options struct {
 	svg     string
 	server  string
 	verbose bool
+	lasts   time.Duration // how long a phase lasts at the least
 }
 
 func parseOptions(flags *flag.FlagSet, args []string) (options, error) {
-	var o options
+	o := options{lasts: 2500 * time.Millisecond}
 	flags.IntVar(&o.runs, "runs", 1, "how often to play all phases")
 	flags.BoolVar(&o.json, "json", false, "print only a JSON document with the result")
 	flags.StringVar(&o.svg, "svg", "", "draw the timeline to this `file`")
@@ -112,6 +110,7 @@ func run() int {
 // why the exit status is not 0.
 func failover(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	progress, log := stdout, io.Discard
+	stderr = &lockedWriter{to: stderr}
 	if o.json {
 		progress = io.Discard
 	}
@@ -143,7 +142,7 @@ func failover(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	p := &player{
 		lab:   l,
 		show:  &display{out: progress, colour: isTerminal(progress), board: l.board},
-		lasts: lasts,
+		lasts: o.lasts,
 	}
 	outcomes, err := p.playAll(ctx, o.runs)
 	err = errors.Join(err, l.board.intruder(), l.close())

@@ -130,8 +130,12 @@ func (p *player) playAll(ctx context.Context, runs int) (outcomes []outcome, err
 // begin waits until the address is served and all nodes know each other.
 func (p *player) begin(ctx context.Context) error {
 	b := p.lab.board
-	err := b.wait(ctx, "the address was served and all fronts were ready", func() bool {
-		return b.served(calm/2) != "" && b.served(calm/2) == b.leader() && b.complete()
+	if err := b.waitComplete(ctx); err != nil {
+		return err
+	}
+	err := b.wait(ctx, "the address was served", func() bool {
+		by := b.served(calm / 10)
+		return by != "" && by == b.leader()
 	})
 	if err != nil {
 		return err
@@ -197,7 +201,7 @@ func (p *player) perform(ctx context.Context, ph phase, from string) error {
 	if ph.fails && ph.repair == nil {
 		return nil // the next phase repairs it
 	}
-	return b.wait(ctx, "all fronts were ready", b.complete)
+	return b.waitComplete(ctx)
 }
 
 // look takes in what the client saw: all requests up to the end of the phase.
