@@ -52,30 +52,35 @@ type Assignment struct {
 	Claim uint64
 }
 
+// limitedBroadcast is everybody on the segment (RFC 919).
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // validate returns what is wrong with the assignments.
 func validate(assignments []Assignment) error {
 	var errs conferr.List
 	seen := make(map[netip.Addr]int, len(assignments))
 	for i := range assignments {
 		a := &assignments[i]
-		path := fmt.Sprintf("[%d]", i)
+		wrong := func(field, format string, args ...any) {
+			errs.Addf(fmt.Sprintf("[%d].%s", i, field), format, args...)
+		}
 		if j, ok := seen[a.Addr]; ok {
-			errs.Addf(path+".Addr", "%v is also in [%d]", a.Addr, j)
+			wrong("Addr", "%v is also in [%d]", a.Addr, j)
 		}
 		seen[a.Addr] = i
 		switch {
 		case !a.Addr.IsValid():
-			errs.Addf(path+".Addr", "missing")
+			wrong("Addr", "missing")
 		case !a.Addr.Is4():
-			errs.Addf(path+".Addr", "%v: IPv6: %w", a.Addr, errors.ErrUnsupported)
-		case a.Addr.IsUnspecified() || a.Addr.IsLoopback() || a.Addr.IsMulticast():
-			errs.Addf(path+".Addr", "%v is no unicast address of a network", a.Addr)
+			wrong("Addr", "%v: IPv6: %w", a.Addr, errors.ErrUnsupported)
+		case a.Addr.IsUnspecified() || a.Addr.IsLoopback() || a.Addr.IsMulticast() || a.Addr == limitedBroadcast:
+			wrong("Addr", "%v is no unicast address of a network", a.Addr)
 		}
 		if a.Mode > Answer {
-			errs.Addf(path+".Mode", "%d is no mode", a.Mode)
+			wrong("Mode", "%d is no mode", a.Mode)
 		}
 		if slices.Contains(a.Interfaces, "") {
-			errs.Addf(path+".Interfaces", "an empty name")
+			wrong("Interfaces", "an empty name")
 		}
 	}
 	return errs.Err()

@@ -6,22 +6,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What a filter returns: how many bytes of the frame to take.
+const (
+	accept = 0xffff
+	drop   = 0
+)
+
 // filter returns the program by which the kernel drops what no responder needs
-// to see, before it wakes the process: everything but requests and replies of
-// ARP for IPv4 on Ethernet, frames that this host sent, frames for other
-// stations (an interface may be promiscuous), and frames of a VLAN. The kernel
-// strips the tag of a VLAN frame that arrives at the parent interface, so only
-// its extension tells; a tag with VID 0 carries just a priority (IEEE 802.1Q).
+// to see, before it wakes the process.
 func filter() ([]bpf.RawInstruction, error) {
-	const (
-		accept = 0xffff
-		drop   = 0
-	)
-	type check struct {
-		load bpf.Instruction
-		want uint32
-	}
-	program := []bpf.Instruction{
+	return bpf.Assemble(append(arrival(), content()...))
+}
+
+// arrival drops by what the kernel knows of a frame besides its bytes: frames of
+// a VLAN, frames that this host sent, and frames for other stations (an interface
+// may be promiscuous). The kernel strips the tag of a VLAN frame that arrives at
+// the parent interface, so only its extension tells; a tag with VID 0 carries
+// just a priority (IEEE 802.1Q).
+func arrival() []bpf.Instruction {
+	return []bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 4},
 		bpf.LoadExtension{Num: bpf.ExtVLANTag},
@@ -35,7 +38,15 @@ func filter() ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_OTHERHOST, SkipFalse: 1},
 		bpf.RetConstant{Val: drop},
 	}
-	for _, c := range []check{
+}
+
+// content accepts only ARP for IPv4 on Ethernet (RFC 826).
+func content() []bpf.Instruction {
+	var program []bpf.Instruction
+	for _, c := range []struct {
+		load bpf.Instruction
+		want uint32
+	}{
 		{bpf.LoadAbsolute{Off: offEtherType, Size: 2}, uint32(ethernet.EtherTypeARP)},
 		{bpf.LoadAbsolute{Off: offARP, Size: 4}, uint32(arpHeader >> 16 & 0xffffffff)},
 		{bpf.LoadAbsolute{Off: offARP + 4, Size: 2}, uint32(arpHeader & 0xffff)},
@@ -46,5 +57,5 @@ func filter() ([]bpf.RawInstruction, error) {
 			bpf.RetConstant{Val: drop},
 		)
 	}
-	return bpf.Assemble(append(program, bpf.RetConstant{Val: accept}))
+	return append(program, bpf.RetConstant{Val: accept})
 }

@@ -1,0 +1,124 @@
+package announce
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func TestNewFindsAllThatIsWrong(t *testing.T) {
+	_, err := New(Config{Bind: None + 1, Refresh: -1})
+	var ce *ConfigError
+	require.ErrorAs(t, err, &ce)
+	require.ErrorContains(t, err, "Bind: 3 is no way to bind")
+	require.ErrorContains(t, err, "Refresh: -1ns is negative")
+	a, err := New(Config{})
+	require.NoError(t, err)
+	require.Equal(t, DefaultRefresh, a.config.Refresh)
+	require.Zero(t, a.Stats())
+}
+
+// Everything that is wrong is told at once, with its place, and nothing changes.
+func TestSetFindsAllThatIsWrong(t *testing.T) {
+	a, err := New(Config{})
+	require.NoError(t, err)
+	good := []Assignment{{Addr: addr("10.0.0.2")}, {Addr: addr("10.0.0.1"), Mode: Answer}}
+	require.NoError(t, a.Set(good))
+	require.Equal(t, addr("10.0.0.2"), good[0].Addr, "the argument is left as it is")
+	<-a.changed
+	before := a.assignments
+	require.Equal(t, addr("10.0.0.1"), before[0].Addr)
+
+	err = a.Set([]Assignment{
+		{Addr: addr("10.0.0.9")},
+		{},
+		{Addr: addr("2001:db8::1")},
+		{Addr: addr("::ffff:10.0.0.1")},
+		{Addr: addr("224.0.0.1")},
+		{Addr: addr("127.0.0.1")},
+		{Addr: addr("0.0.0.0")},
+		{Addr: addr("255.255.255.255")},
+		{Addr: addr("10.0.0.9"), Mode: Answer + 1},
+		{Addr: addr("10.0.0.3"), Interfaces: []string{"eth0", ""}},
+	})
+	require.Error(t, err)
+	for _, part := range []string{
+		"[1].Addr: missing",
+		"[2].Addr: 2001:db8::1: IPv6",
+		"[3].Addr: ::ffff:10.0.0.1: IPv6",
+		"[4].Addr: 224.0.0.1 is no unicast address",
+		"[5].Addr: 127.0.0.1 is no unicast address",
+		"[6].Addr: 0.0.0.0 is no unicast address",
+		"[7].Addr: 255.255.255.255 is no unicast address",
+		"[8].Addr: 10.0.0.9 is also in [0]",
+		"[8].Mode: 3 is no mode",
+		"[9].Interfaces: an empty name",
+	} {
+		require.ErrorContains(t, err, part)
+	}
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	var ce *ConfigError
+	require.ErrorAs(t, err, &ce)
+	require.Equal(t, before, a.assignments)
+	require.Empty(t, a.changed)
+
+	// None at all is a list, too.
+	require.NoError(t, a.Set(nil))
+	require.NotNil(t, a.assignments)
+	require.Empty(t, a.assignments)
+}
+
+// Five repeats over some seconds, each later than the one before, then refreshes
+// that are spread by a quarter around their period.
+func TestAnnounceAfter(t *testing.T) {
+	var sum, before time.Duration
+	for n := 1; n <= 5; n++ {
+		after := announceAfter(n, time.Hour, 0.5)
+		require.Greater(t, after, before)
+		before = after
+		sum += after
+	}
+	require.Greater(t, sum, 2*time.Second)
+	require.Less(t, sum, 10*time.Second)
+	rapid.Check(t, func(t *rapid.T) {
+		refresh := time.Duration(rapid.Int64Range(1, int64(24*time.Hour)).Draw(t, "refresh"))
+		spread := rapid.Float64Range(0, 0.9999).Draw(t, "spread")
+		after := announceAfter(rapid.IntRange(6, 1e9).Draw(t, "n"), refresh, spread)
+		require.GreaterOrEqual(t, after, refresh*3/4)
+		require.LessOrEqual(t, after, refresh*5/4)
+	})
+}
+
+func TestLeaseRunsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, err := New(Config{})
+		require.NoError(t, err)
+		require.True(t, a.leased(), "nobody renews it")
+		a.Renew(time.Second)
+		require.True(t, a.leased())
+		time.Sleep(900 * time.Millisecond)
+		require.True(t, a.leased())
+		time.Sleep(101 * time.Millisecond)
+		require.False(t, a.leased())
+		a.Renew(time.Second)
+		require.True(t, a.leased())
+		a.Renew(-time.Millisecond)
+		require.False(t, a.leased())
+	})
+}
+
+func TestStrings(t *testing.T) {
+	require.Equal(t, "standby probe answer mode 9", Standby.String()+" "+Probe.String()+" "+Answer.String()+" "+Mode(9).String())
+	require.Equal(t, "loopback interface none bind 9", Loopback.String()+" "+Interface.String()+" "+None.String()+" "+Bind(9).String())
+	for p := NoProblem; p <= NotBound; p++ {
+		require.NotContains(t, p.String(), "problem ")
+	}
+	require.Equal(t, "problem 9", Problem(9).String())
+}
