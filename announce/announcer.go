@@ -52,8 +52,9 @@ func New(c Config) (*Announcer, error) {
 }
 
 // Set replaces all assignments, before or while Run runs. When it returns, an
-// address that is no longer to be answered isn't answered any more; everything
-// else follows at once, on Run's goroutine. An assignment that can't be is an
+// address that is no longer to be answered is neither answered nor announced any
+// more, where this package answers: with the mode Interface the kernel does, a
+// moment longer. Everything else follows at once, on Run's goroutine. An assignment that can't be is an
 // error that joins a *ConfigError for each, and then nothing has changed. IPv6
 // addresses are refused with an error that wraps [errors.ErrUnsupported].
 func (a *Announcer) Set(assignments []Assignment) error {
@@ -79,8 +80,8 @@ func (a *Announcer) Set(assignments []Assignment) error {
 
 // Renew lets the Announcer answer and announce for d from now, and no longer,
 // unless it is renewed again; time in which the machine is suspended counts.
-// Until the first call there is no lease: what is assigned is answered. Renew is
-// a single atomic store.
+// Until the first call there is no lease: what is assigned is answered. A d of
+// zero or less ends the lease. Renew is a single atomic store.
 func (a *Announcer) Renew(d time.Duration) {
 	a.lease.Store(int64(clock.Now() + d))
 }
@@ -96,9 +97,9 @@ func (a *Announcer) Stats() Stats { return a.counter.load() }
 
 // Run opens what it needs and works until ctx is cancelled. Then it takes back
 // what it bound and returns nil. It calls report with all facts when it has
-// applied the first assignments, and each time that something changed, always
-// from the same goroutine; report must not block. An interface that is absent
-// is a fact and no error.
+// applied the first assignments, which it waits for, and each time that something
+// changed, always on its own goroutine; report must not block. An interface that
+// is absent is a fact and no error.
 //
 // A missing capability is a *[CapabilityError]; on systems other than Linux the
 // error wraps [errors.ErrUnsupported]. Run can be called once.

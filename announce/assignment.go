@@ -43,7 +43,8 @@ type Assignment struct {
 	// Addr is the address. IPv6 is not supported yet.
 	Addr netip.Addr
 	// Interfaces are the names of the interfaces that the address belongs on.
-	// None stands for every interface with a subnet that contains it.
+	// None stands for every interface with a subnet that contains it. The
+	// slice is kept: it must not be changed afterwards.
 	Interfaces []string
 	// Mode is what to do. The zero value is Standby.
 	Mode Mode
@@ -133,34 +134,49 @@ type Facts struct {
 	// Links are the interfaces that the assignments name or that have a subnet
 	// for one of them, by name.
 	Links []Link
-	// Addresses has one element for each assignment, by address.
+	// Addresses has one element for each assignment that has been applied, by
+	// address. One that is to be bound for the first time is left out until
+	// that has been tried.
 	Addresses []Address
 }
 
 // Link is an interface.
 type Link struct {
-	Name         string
-	Index        int // zero if there is no such interface
+	// Name is the name of the interface.
+	Name string
+	// Index is the kernel's number for it; zero if there is no such interface.
+	Index int
+	// HardwareAddr is its Ethernet address; nil or zero if it has none.
 	HardwareAddr net.HardwareAddr
-	Prefixes     []netip.Prefix // the IPv4 addresses of the interface, with their subnets
-	Problem      string         // why it can't be used; empty if it can
+	// Prefixes are its IPv4 addresses with their subnets, but for /32.
+	Prefixes []netip.Prefix
+	// Problem says why it can't be used, for people; empty if it can.
+	Problem string
 }
 
 // Address is what is known of one assigned address.
 type Address struct {
-	Addr    netip.Addr
-	Mode    Mode
-	Claim   uint64
-	Links   []string    // the usable interfaces for it
-	Problem Problem     // why it could not be announced
-	Detail  string      // more of the problem, for people
-	Probe   ProbeResult // what came of the probe, if Mode is Probe
-	// Rival is the hardware address of another station that claims the address,
-	// or nil if none was seen since the mode or the claim last changed.
+	// Addr, Mode and Claim are those of the assignment.
+	Addr  netip.Addr
+	Mode  Mode
+	Claim uint64
+	// Links are the names of the usable interfaces for it.
+	Links []string
+	// Problem is why it could not be announced, or NoProblem.
+	Problem Problem
+	// Detail says more of the problem, for people.
+	Detail string
+	// Probe is what came of the probe; Unknown unless Mode is Probe.
+	Probe ProbeResult
+	// Rival is the hardware address of another station that claims the
+	// address, the latest one, or nil if none was seen since the mode or the
+	// claim last changed.
 	Rival net.HardwareAddr
 }
 
-// Stats counts what happened since the Announcer was made.
+// Stats counts what happened since the Announcer was made. What the kernel's
+// filter drops is not counted: frames that are no ARP for IPv4 on Ethernet, for
+// another station, or of a VLAN.
 type Stats struct {
 	Requests  uint64 // ARP requests for an address that is answered
 	Replies   uint64 // replies sent
@@ -168,7 +184,7 @@ type Stats struct {
 	Probes    uint64 // ARP probes sent
 	Sightings uint64 // frames of other stations that claim an address of ours
 
-	Malformed  uint64 // frames dropped: no well-formed ARP request or reply
+	Malformed  uint64 // frames dropped: cut short, neither request nor reply, or from no station's address
 	Expired    uint64 // requests dropped: the lease had run out
 	SendErrors uint64 // frames that the kernel did not take
 }

@@ -26,10 +26,11 @@ const (
 	// host finds and keeps or removes them. On a host with an address bound,
 	// clients always reach the host's own application.
 	Loopback Bind = iota
-	// Interface binds an address to the interface that announces it, only
-	// while it is answered, for a few seconds at a time. It is weaker than
-	// Loopback: the kernel answers ARP by itself, so a process that is killed
-	// or stopped is answered for until the kernel lets the address expire.
+	// Interface binds an address as a /32 to the interfaces that announce it,
+	// only while it is answered and the lease holds, for 3 seconds at a time.
+	// It is weaker than Loopback: the kernel answers ARP by itself, so a
+	// process that is killed or stopped is answered for until the kernel lets
+	// the address expire, and the kernel may use the address as a source.
 	Interface
 	// None binds nothing: the program does it itself, or another host behind
 	// this one accepts the traffic.
