@@ -153,7 +153,7 @@ func (c *cluster) gap(d time.Duration, event func()) (none, several time.Duratio
 	return none, several
 }
 
-// cut unplugs a node: its machine goes on, but nobody hears it.
+// cut lets a node's switch port forward nothing: it goes on, but nobody hears it.
 func (c *cluster) cut(n *node) {
 	var rest []netipAddr
 	for i := range c.nodes {
@@ -165,11 +165,17 @@ func (c *cluster) cut(n *node) {
 	n.station.set(func(st *station) { st.cut = true })
 }
 
+// unplug cuts a node, which sees that its link has no carrier.
+func (c *cluster) unplug(n *node) {
+	c.cut(n)
+	n.station.set(func(st *station) { st.down = true })
+}
+
 // heal plugs every node in again.
 func (c *cluster) heal() {
 	c.network.Heal()
 	for _, n := range c.nodes {
-		n.station.set(func(st *station) { st.cut = false })
+		n.station.set(func(st *station) { st.cut, st.down = false, false })
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
@@ -166,8 +167,8 @@ func (c Config) validated() (Config, error) {
 		}
 		c.Name = host
 	}
-	if len(c.Name) > 128 {
-		errs.Addf("Name", "%d bytes long, more than 128", len(c.Name))
+	if err := checkName(c.Name); err != nil {
+		errs.Addf("Name", "%w", err)
 	}
 	errs.Merge("Labels", pool.ValidateLabels(c.Labels))
 	for i, name := range c.Interfaces {
@@ -219,6 +220,21 @@ func (c Config) validated() (Config, error) {
 	return c, errs.Err()
 }
 
+// maxName bounds the names that travel between members, in bytes.
+const maxName = 128
+
+// checkName returns what is wrong with the name of a node or a service, which
+// may be empty.
+func checkName(name string) error {
+	if len(name) > maxName {
+		return fmt.Errorf("%d bytes long, more than %d", len(name), maxName)
+	}
+	if !utf8.ValidString(name) {
+		return fmt.Errorf("%q is not UTF-8", name)
+	}
+	return nil
+}
+
 // roster is the services with everything that follows from them and from the
 // configuration: which addresses there are, and what this node may do for each.
 // It is immutable.
@@ -254,6 +270,9 @@ func (c *Config) newRoster(services []Service) (*roster, error) {
 			s.Name = s.Addresses[0].String()
 		}
 		s.Addresses = slices.Clone(s.Addresses)
+		if err := checkName(s.Name); err != nil {
+			errs.Addf(fmt.Sprintf("Services[%d].Name", i), "%w", err)
+		}
 		requests[i] = pool.Request{Service: s.Name, Addresses: s.Addresses, Pool: s.Pool, Count: s.Count, Reserved: s.Reserved}
 		if v, ok := s.Health.(interface{ Validate() error }); ok {
 			errs.Merge(fmt.Sprintf("Services[%d].Health", i), v.Validate())

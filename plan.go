@@ -99,15 +99,13 @@ func (s *situation) next(before *plan) *plan {
 	// round settles that, because nobody else moves meanwhile.
 	p.view = before.view.Next(s.policy(), s.live(p.offer))
 	p.stations = stations(before.stations, p.view)
-	changed := false
+	entries := make([]election.Entry, len(p.positions))
 	for i := range p.positions {
-		was := p.positions[i]
 		s.move(p, i, p.decision(i))
-		p.offer.Entries[i] = s.entry(p, i, p.view)
-		now := &p.positions[i]
-		changed = changed || was.holds != now.holds || was.isolated != now.isolated
+		entries[i] = s.entry(p, i, p.view)
 	}
-	if changed {
+	if !slices.Equal(entries, p.offer.Entries) {
+		p.offer.Entries = entries // the view keeps the ones before
 		p.view = p.view.Next(s.policy(), s.live(p.offer))
 	}
 	for i := range p.positions {
@@ -298,9 +296,12 @@ func (s *situation) firstClaim(p *plan, i int, d election.Decision) {
 // awaited reports whether a member is about to say whether it is a candidate. Of
 // nodes that start together, the first would claim what belongs to another.
 func (p *plan) awaited(i int) bool {
-	return slices.ContainsFunc(p.view.Rank(p.offer.Entries[i].Addr), func(r election.Ranked) bool {
-		return r.Entry.Reason == election.Joining
-	})
+	for _, e := range p.view.Entries(p.offer.Entries[i].Addr) {
+		if e.Reason == election.Joining {
+			return true
+		}
+	}
+	return false
 }
 
 // hold is the claim of an address.

@@ -389,10 +389,6 @@ func (l *loop) turn(ctx context.Context, now time.Duration) error {
 	if !s.joined {
 		after.wakeAt(now, l.started+l.config.StartHold)
 	}
-	after.offer.Revision = before.offer.Revision
-	if !after.offer.Equal(&before.offer) {
-		after.offer.Revision++
-	}
 	l.plan = after
 	held, _ := before.holding()
 	holds, _ := after.holding()

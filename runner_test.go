@@ -34,7 +34,7 @@ func TestDeadNodeIsReplacedAndItsReturnMovesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, 4, nil)
 		dead := c.holder()
-		none, several := c.gap(3*time.Second, func() { c.cut(dead) })
+		none, several := c.gap(3*time.Second, func() { c.unplug(dead) })
 		t.Logf("nobody answered for %v", none)
 		require.Less(t, none, 800*time.Millisecond)
 		require.Zero(t, several)
@@ -46,6 +46,22 @@ func TestDeadNodeIsReplacedAndItsReturnMovesNothing(t *testing.T) {
 		require.Zero(t, several)
 		require.Equal(t, successor.name, c.holder().name)
 		require.Len(t, c.segment.announced[vip], 2, "the return moved nothing, not even for a moment")
+	})
+}
+
+func TestHolderThatWasCutOffYieldsToTheOneThatKeptServing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 4, nil)
+		cut := c.holder()
+		c.cut(cut)
+		c.settle()
+		successor := c.holder()
+		require.True(t, cut.Status().Addresses[0].Holds, "it is alone for all that it knows")
+
+		none, several := c.gap(20*time.Second, c.heal)
+		require.Zero(t, none)
+		require.LessOrEqual(t, several, 20*time.Millisecond, "until they hear of each other")
+		require.Equal(t, successor.name, c.holder().name)
 	})
 }
 

@@ -123,9 +123,9 @@ func (r *Runner) Status() *Status {
 // than this node does.
 func (p *plan) otherService(a *address) []string {
 	var names []string
-	for _, r := range p.view.Rank(a.addr) {
-		if r.Entry.Service != a.service {
-			names = append(names, r.Node)
+	for node, e := range p.view.Entries(a.addr) {
+		if e.Service != a.service {
+			names = append(names, node)
 		}
 	}
 	return names

@@ -87,8 +87,9 @@ type Entry struct {
 	// the claim was made while From was alive and held. Empty if the holder
 	// was gone, or if there was none.
 	From string
-	// Isolated says that the holder has heard no other station on its interface
-	// since a member was last lost.
+	// Isolated says that the holder was out of touch: it has heard no other
+	// station on its interface since a member was last lost, or its process did
+	// not run for longer than its lease.
 	Isolated bool
 }
 

@@ -22,6 +22,7 @@ type node struct {
 	done chan error
 
 	mu      sync.Mutex
+	own     *election.Offer // published last
 	offers  []election.Offer
 	updates int
 	watch   func([]election.Offer)
@@ -58,6 +59,15 @@ func watching(fn func([]election.Offer)) func(*node) {
 	return func(n *node) { n.watch = fn }
 }
 
+// Publish publishes an offer, and keeps it to say it again.
+func (n *node) Publish(o election.Offer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.own = &o
+	n.Gossip.Publish(o)
+}
+
+// update keeps what the engine says, and publishes again as a Runner does.
 func (n *node) update(offers []election.Offer) {
 	if n.watch != nil {
 		n.watch(offers)
@@ -66,6 +76,9 @@ func (n *node) update(offers []election.Offer) {
 	defer n.mu.Unlock()
 	n.offers = offers
 	n.updates++
+	if n.own != nil {
+		n.Gossip.Publish(*n.own)
+	}
 }
 
 // leave stops the engine and waits until it has gone.
@@ -93,11 +106,11 @@ func (n *node) sees(name string) (election.Offer, bool) {
 	return election.Offer{}, false
 }
 
-// sawRevision returns a condition: n has the revision of the other's offer.
-func (n *node) sawRevision(name string, revision uint64) func() bool {
+// saw returns a condition: n has that offer of the other's; see offer.
+func (n *node) saw(name string, revision uint64) func() bool {
 	return func() bool {
 		o, ok := n.sees(name)
-		return ok && o.Revision == revision
+		return ok && o.Config == revision
 	}
 }
 
@@ -118,7 +131,7 @@ func complete(nodes []*node, revision uint64) func() bool {
 				return false
 			}
 			for _, o := range offers {
-				if o.Revision != revision {
+				if o.Config != revision {
 					return false
 				}
 			}
@@ -146,15 +159,15 @@ const patience = 20 * time.Second
 // offer returns a small offer.
 func offer(revision uint64) election.Offer {
 	return election.Offer{
-		Revision: revision,
-		Labels:   map[string]string{"role": "front"},
-		Entries:  []election.Entry{{Addr: netip.MustParseAddr("192.168.122.100"), Service: "web", Term: revision}},
+		Config:  revision,
+		Labels:  map[string]string{"role": "front"},
+		Entries: []election.Entry{{Addr: netip.MustParseAddr("192.168.122.100"), Service: "web", Term: revision}},
 	}
 }
 
 // largeOffer returns an offer with that many entries.
 func largeOffer(revision uint64, entries int) election.Offer {
-	o := election.Offer{Revision: revision}
+	o := election.Offer{Config: revision}
 	addr := netip.MustParseAddr("10.0.0.0")
 	for i := range entries {
 		addr = addr.Next()

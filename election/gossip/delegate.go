@@ -3,6 +3,7 @@ package gossip
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"time"
 
@@ -75,7 +76,12 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	now := time.Now()
 	instance, _ := parseMeta(n.Meta)
 	d.mu.Lock()
-	m := d.table.join(n)
+	m, fresh := d.table.join(n)
+	if !fresh {
+		d.started(m, instance)
+		d.mu.Unlock()
+		return
+	}
 	m.start(instance, now)
 	m.ask(now)
 	m.outbox[d.self] = struct{}{}
@@ -99,25 +105,64 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	}
 }
 
-// NotifyLeave forgets what a member has offered.
+// NotifyLeave sees a member that has left, or that memberlist has declared dead.
+// For the latter one member's word is enough, and one that was cut off says it of
+// all others when it returns. So this engine asks the dead first.
 func (d delegate) NotifyLeave(n *memberlist.Node) {
-	if n.Name == d.self {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.table.alive(n.Name)
+	if m == nil || n.Name == d.self {
 		return
 	}
-	d.mu.Lock()
-	gone := d.table.leave(n.Name, time.Now())
-	if gone {
-		d.changed()
+	if n.State == memberlist.StateLeft {
+		d.gone(m, "left")
+		return
 	}
-	d.mu.Unlock()
-	if gone {
-		d.count.leaves.Add(1)
-		how := "failed"
-		if n.State == memberlist.StateLeft {
-			how = "left"
+	if !m.doubted {
+		list := d.list
+		m.doubted = list != nil && d.spawn(func() { d.verify(list, m) })
+	}
+	if !m.doubted {
+		d.gone(m, "failed")
+	}
+}
+
+// verify asks a member that is said to be dead until it does not answer, or is
+// said to be alive again.
+func (e *engine) verify(list *memberlist.Memberlist, m *member) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-timer.C:
 		}
-		d.journal.log(slog.LevelInfo, "member gone", "member", n.Name, "address", n.Address(), "how", how)
+		e.mu.Lock()
+		node := m.node
+		e.mu.Unlock()
+		_, err := list.Ping(node.Name, &net.UDPAddr{IP: node.Addr, Port: int(node.Port)})
+		e.mu.Lock()
+		doubted := m.doubted
+		if doubted && err != nil {
+			e.gone(m, "failed")
+		}
+		e.mu.Unlock()
+		if !doubted || err != nil {
+			return
+		}
+		timer.Reset(e.gossip.cfg.ProbeInterval)
 	}
+}
+
+// gone notes that a live member is gone; its offer is void at once. The lock is
+// held.
+func (e *engine) gone(m *member, how string) {
+	e.table.leave(m.node.Name, time.Now())
+	e.changed()
+	e.count.leaves.Add(1)
+	e.journal.log(slog.LevelInfo, "member gone", "member", m.node.Name, "address", m.node.Address(), "how", how)
 }
 
 // NotifyConflict sees a second member of one name.
@@ -236,6 +281,12 @@ func (e *engine) hear(msg *message) bool {
 		r := &msg.records[i]
 		if r.node == e.self {
 			e.echo(r.version)
+			if msg.kind == kindRequest && !r.version.less(version{e.instance, e.revision}) {
+				// It was taken for dead, and must say again what it offers:
+				// update makes its owner do that.
+				e.asked = true
+				e.changed()
+			}
 		} else if m := e.table.alive(r.node); m != nil {
 			m.hear(r.version, msg.sender, now)
 			if r.data == nil && m.missing() {

@@ -62,7 +62,7 @@ type engine struct {
 	syncs    chan struct{} // bounds the exchanges that Sync asked for
 
 	mu         sync.Mutex
-	table      lockedTable
+	table      table
 	conflicts  map[conflict]time.Time
 	instance   uint64
 	remembered uint64    // the highest instance of this member that others know
@@ -70,6 +70,7 @@ type engine struct {
 	pending    *election.Offer
 	published  *election.Offer // the last one that loop took from pending
 	revision   uint64          // of published
+	asked      bool            // somebody takes only a newer offer than that
 	own        []byte          // its binary form
 	joined     bool            // or known to be alone
 	dirty      bool            // update must be called
@@ -98,25 +99,12 @@ func newEngine(g *Gossip, self string, update func([]election.Offer)) *engine {
 		delivered: make(chan struct{}),
 	}
 	e.table.nodes = make(map[string]*member)
-	e.table.mu = &e.mu
 	e.queue = &memberlist.TransmitLimitedQueue{
 		RetransmitMult: offerRetransmitMult,
-		NumNodes:       func() int { return e.table.members() + 1 },
+		// The queue asks under its own lock, which encode takes under the engine's.
+		NumNodes: func() int { return int(e.table.live.Load()) + 1 },
 	}
 	return e
-}
-
-// lockedTable is the table and who guards it.
-type lockedTable struct {
-	table
-	mu *sync.Mutex
-}
-
-// members returns the number of live members.
-func (t *lockedTable) members() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.live
 }
 
 // config returns memberlist's configuration.
@@ -313,23 +301,25 @@ func (e *engine) encode() {
 		list := e.list
 		e.spawn(func() { e.updateMeta(list) })
 	}
-	fresh := e.pending != nil
+	fresh := e.pending != nil && (e.published == nil || e.asked || !e.pending.Equal(e.published))
 	if fresh {
-		e.published, e.pending = e.pending, nil
+		e.published, e.asked = e.pending, false
+		e.revision++
 	}
+	e.pending = nil
 	if e.published == nil || !fresh && !up {
 		e.mu.Unlock()
 		return
 	}
 	o := *e.published
-	o.Node, o.Instance = e.self, e.instance
+	o.Node, o.Instance, o.Revision = e.self, e.instance, e.revision
 	e.mu.Unlock()
 
 	data, _ := o.AppendBinary(nil) // never fails
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.own, e.revision = data, o.Revision
+	e.own = data
 	for _, m := range e.table.nodes {
 		if m.live {
 			m.outbox[e.self] = struct{}{}

@@ -26,7 +26,7 @@ func Example() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		g.Publish(election.Offer{Revision: 1, Labels: map[string]string{"rack": fmt.Sprint(i)}})
+		g.Publish(election.Offer{Labels: map[string]string{"rack": fmt.Sprint(i)}})
 		name := fmt.Sprintf("front-%d", i)
 		told := false
 		go func() {

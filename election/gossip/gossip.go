@@ -75,8 +75,9 @@ func (g *Gossip) Run(ctx context.Context, self string, update func([]election.Of
 // Publish makes o the offer of this member, whole, and returns at once. The
 // engine sends it to every live member directly, and to those that come later.
 //
-// The engine sets Node and Instance. Revision must be higher than in the offers
-// before. o and what it refers to must not change afterwards. Publish may be
+// The engine sets Node, Instance and Revision. An offer that says the same as the
+// one before is not sent again, unless another member asks for it, having taken
+// this one for dead; so publish again whenever update is called. o and what it refers to must not change afterwards. Publish may be
 // called before [Gossip.Run].
 func (g *Gossip) Publish(o election.Offer) {
 	g.mu.Lock()
@@ -121,7 +122,7 @@ func (g *Gossip) Stats() Stats {
 	g.mu.Unlock()
 	members := 0
 	if e != nil {
-		members = e.table.members()
+		members = int(e.table.live.Load())
 	}
 	return g.count.read(members)
 }

@@ -54,18 +54,18 @@ func TestThreeEngines(t *testing.T) {
 
 	o, _ := nodes[0].sees("node-1")
 	want := offer(1)
-	want.Node, want.Instance = "node-1", o.Instance
+	want.Node, want.Instance, want.Revision = "node-1", o.Instance, o.Revision
 	require.Equal(t, want, o)
 	require.NotZero(t, o.Instance)
 
 	nodes[1].Publish(offer(2))
-	within(t, patience, nodes[0].sawRevision("node-1", 2))
-	within(t, patience, nodes[2].sawRevision("node-1", 2))
+	within(t, patience, nodes[0].saw("node-1", 2))
+	within(t, patience, nodes[2].saw("node-1", 2))
 	require.NoError(t, nodes[0].Sync(t.Context()))
 
 	nodes[1].Publish(largeOffer(3, 10_000))
-	within(t, patience, nodes[0].sawRevision("node-1", 3))
-	within(t, patience, nodes[2].sawRevision("node-1", 3))
+	within(t, patience, nodes[0].saw("node-1", 3))
+	within(t, patience, nodes[2].saw("node-1", 3))
 	o, _ = nodes[2].sees("node-1")
 	require.Equal(t, largeOffer(3, 10_000).Entries, o.Entries)
 
@@ -89,9 +89,9 @@ func TestEncryption(t *testing.T) {
 	b := start(t, "b", Config{Peers: peers, Address: addrs[1], Key: key}, offering(offer(1)))
 	within(t, patience, complete([]*node{a, b}, 1))
 	b.Publish(largeOffer(2, 10_000))
-	within(t, patience, a.sawRevision("b", 2))
+	within(t, patience, a.saw("b", 2))
 	b.Publish(offer(3))
-	within(t, patience, a.sawRevision("b", 3))
+	within(t, patience, a.saw("b", 3))
 
 	wrong := start(t, "wrong", Config{Peers: peers, Address: addrs[2], Key: bytes.Repeat([]byte("x"), 16)})
 	plain := start(t, "plain", Config{Peers: peers, Address: addrs[3]})
@@ -189,7 +189,7 @@ func TestJunkIsDroppedAndCounted(t *testing.T) {
 
 	// It still works.
 	nodes[1].Publish(offer(2))
-	within(t, patience, victim.sawRevision("node-1", 2))
+	within(t, patience, victim.saw("node-1", 2))
 	end(nodes...)
 }
 

@@ -72,12 +72,16 @@ func (e *engine) send(ctx context.Context) time.Time {
 // of it. The lock is held.
 func (e *engine) askFor(name string, m *member) []parcel {
 	request := message{kind: kindRequest, sender: e.self, instance: e.instance, wants: []string{name}}
-	msg := request.append(nil, e.cluster)
-	parcels := []parcel{{m.node, msg}}
+	var parcels []parcel
 	if other := e.table.alive(m.from); other != nil && m.from != name {
-		parcels = append(parcels, parcel{other.node, msg})
+		parcels = append(parcels, parcel{other.node, request.append(nil, e.cluster)})
 	}
-	return parcels
+	if m.offer == nil && m.have.revision > 0 {
+		// What it offered before it was taken for dead does not count.
+		void := version{m.have.instance, m.have.revision - 1}
+		request.records = []record{{node: name, version: void}}
+	}
+	return append(parcels, parcel{m.node, request.append(nil, e.cluster)})
 }
 
 // empty takes the small offers out of a member's outbox, and lets a goroutine

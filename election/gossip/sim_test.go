@@ -20,7 +20,7 @@ func TestChangeArrivesInOneDatagram(t *testing.T) {
 		nodes[0].Publish(offer(2))
 		// One latency of 200 µs, and the grain of the loop in within.
 		for _, n := range nodes[1:] {
-			within(t, 2*time.Millisecond, n.sawRevision("node-0", 2))
+			within(t, 2*time.Millisecond, n.saw("node-0", 2))
 		}
 		end(nodes...)
 	})
@@ -45,7 +45,7 @@ func TestFirstUpdate(t *testing.T) {
 		}))
 		within(t, time.Second, func() bool { _, n := second.latest(); return n > 0 })
 		require.Len(t, first, 1)
-		require.EqualValues(t, 1, first[0].Revision)
+		require.EqualValues(t, 1, first[0].Config)
 		end(alone, second)
 	})
 }
@@ -117,7 +117,7 @@ func TestLossIsRepaired(t *testing.T) {
 			for _, n := range nodes[1:] {
 				// A member may be taken for dead at such a loss; then it
 				// comes back.
-				worst = max(worst, within(t, 10*time.Second, n.sawRevision("node-0", revision)))
+				worst = max(worst, within(t, 10*time.Second, n.saw("node-0", revision)))
 			}
 		}
 		t.Logf("with 30%% loss a change took %v at most", worst)
@@ -137,8 +137,8 @@ func TestRestartVoidsEarlierOffers(t *testing.T) {
 				a := s.node(0)
 				b := s.node(1)
 				ghost := s.node(2, at(1_500_000_000), offering(offer(77)))
-				within(t, 5*time.Second, a.sawRevision("node-2", 77))
-				within(t, 5*time.Second, b.sawRevision("node-2", 77))
+				within(t, 5*time.Second, a.saw("node-2", 77))
+				within(t, 5*time.Second, b.saw("node-2", 77))
 				before, _ := a.sees("node-2")
 
 				// The process is killed; its successor starts at once.
@@ -146,7 +146,7 @@ func TestRestartVoidsEarlierOffers(t *testing.T) {
 				<-ghost.done
 				again := s.node(2, at(clock), offering(offer(1)))
 				for _, n := range []*node{a, b} {
-					within(t, 50*time.Millisecond, n.sawRevision("node-2", 1))
+					within(t, 50*time.Millisecond, n.saw("node-2", 1))
 					after, _ := n.sees("node-2")
 					require.Greater(t, after.Instance, before.Instance)
 				}
@@ -187,7 +187,7 @@ func TestRestartAtAnotherAddress(t *testing.T) {
 		for _, n := range nodes[:2] {
 			within(t, 3*time.Second, func() bool {
 				o, ok := n.sees("node-2")
-				return ok && o.Revision == 2 && n.at("node-2") == simAddr(7)
+				return ok && o.Config == 2 && n.at("node-2") == simAddr(7)
 			})
 		}
 		end(nodes[0], nodes[1], moved)
@@ -211,16 +211,16 @@ func TestLatePeerIsJoined(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		// The late one knows nobody: only the early one can bring them together.
 		late := start(t, "late", Config{Network: s.Host(simAddr(1)), Advertise: simAddr(1)}, offering(offer(1)))
-		took := within(t, 300*time.Millisecond, early.sawRevision("late", 1))
+		took := within(t, 300*time.Millisecond, early.saw("late", 1))
 		t.Logf("joined %v after it started", took)
-		within(t, 50*time.Millisecond, late.sawRevision("node-0", 1))
+		within(t, 50*time.Millisecond, late.saw("node-0", 1))
 
 		// And again after it died.
 		s.Host(simAddr(1)).Crash()
 		<-late.done
 		within(t, time.Second, early.misses("late"))
 		late = start(t, "late", Config{Network: s.Host(simAddr(1)), Advertise: simAddr(1)}, offering(offer(1)))
-		within(t, 300*time.Millisecond, early.sawRevision("late", 1))
+		within(t, 300*time.Millisecond, early.saw("late", 1))
 		end(early, late)
 	})
 }
@@ -245,15 +245,15 @@ func TestLargeOffersInMemory(t *testing.T) {
 		s := newSim(t, 3)
 		nodes := s.cluster(3)
 		nodes[0].Publish(largeOffer(2, 10_000))
-		within(t, 100*time.Millisecond, nodes[1].sawRevision("node-0", 2))
-		within(t, 100*time.Millisecond, nodes[2].sawRevision("node-0", 2))
+		within(t, 100*time.Millisecond, nodes[1].saw("node-0", 2))
+		within(t, 100*time.Millisecond, nodes[2].saw("node-0", 2))
 		// Superseded ones need not arrive, the last one must.
 		for revision := uint64(3); revision < 20; revision++ {
 			nodes[0].Publish(largeOffer(revision, 10_000))
 		}
-		within(t, time.Second, nodes[1].sawRevision("node-0", 19))
+		within(t, time.Second, nodes[1].saw("node-0", 19))
 		late := s.node(3)
-		within(t, time.Second, late.sawRevision("node-0", 19))
+		within(t, time.Second, late.saw("node-0", 19))
 		o, _ := late.sees("node-0")
 		require.Len(t, o.Entries, 10_000)
 		end(append(nodes, late)...)
@@ -267,7 +267,7 @@ func TestStreamsThatStallHoldNobodyUp(t *testing.T) {
 		s.Host(simAddr(2)).PowerOff()
 		<-nodes[2].done
 		nodes[0].Publish(largeOffer(2, 10_000))
-		within(t, 50*time.Millisecond, nodes[1].sawRevision("node-0", 2))
+		within(t, 50*time.Millisecond, nodes[1].saw("node-0", 2))
 		end(nodes[:2]...)
 	})
 }
@@ -291,7 +291,7 @@ func TestSync(t *testing.T) {
 		nodes[1].Publish(offer(2))
 		nodes[2].Publish(offer(2))
 		require.NoError(t, nodes[0].Sync(t.Context()))
-		require.True(t, nodes[0].sawRevision("node-1", 2)() || nodes[0].sawRevision("node-2", 2)())
+		require.True(t, nodes[0].saw("node-1", 2)() || nodes[0].saw("node-2", 2)())
 		s.SetLoss(0)
 
 		// The survivors hang: one is enough.
@@ -313,7 +313,7 @@ func TestNameConflictIsReported(t *testing.T) {
 		s := newSim(t, 3)
 		first := s.named(0, "same")
 		other := s.node(1)
-		within(t, time.Second, other.sawRevision("same", 1))
+		within(t, time.Second, other.saw("same", 1))
 		second := s.named(2, "same", offering(offer(9)))
 		within(t, 2*time.Second, func() bool {
 			return first.Stats().Conflicts > 0 && second.Stats().Conflicts > 0 && other.Stats().Conflicts > 0

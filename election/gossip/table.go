@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -31,6 +32,9 @@ type member struct {
 	addr netip.AddrPort
 	live bool
 	left time.Time
+	// doubted: memberlist has declared the member dead, on somebody's word, and
+	// this engine is finding out for itself.
+	doubted bool
 
 	offer *election.Offer // nil: not known
 	data  []byte          // its binary form
@@ -49,24 +53,26 @@ type member struct {
 // it, through the methods of engine.
 type table struct {
 	nodes map[string]*member
-	live  int
+	live  atomic.Int64 // how many are live; read without the lock
 }
 
-// join notes that a member is live, and returns it.
-func (t *table) join(n *memberlist.Node) *member {
-	m := t.nodes[n.Name]
+// join notes that a member is live, and returns it. It reports whether that is
+// news: one that was only doubted never went away.
+func (t *table) join(n *memberlist.Node) (m *member, fresh bool) {
+	m = t.nodes[n.Name]
 	if m == nil {
 		m = &member{}
 		t.nodes[n.Name] = m
 	}
 	m.place(n)
-	if !m.live {
-		m.live = true
-		t.live++
+	m.doubted = false
+	if m.live {
+		return m, false
 	}
-	m.offer, m.data = nil, nil
+	m.live = true
+	t.live.Add(1)
 	m.outbox = make(map[string]struct{})
-	return m
+	return m, true
 }
 
 // leave notes that a member is gone; its offer is void at once.
@@ -75,9 +81,13 @@ func (t *table) leave(name string, now time.Time) bool {
 	if m == nil || !m.live {
 		return false
 	}
-	m.live, m.left = false, now
+	m.live, m.doubted, m.left = false, false, now
 	m.offer, m.data, m.outbox = nil, nil, nil
-	t.live--
+	// What it offered before is void for good, even if it returns and everybody
+	// else still has it: it may have been stopped, and not know yet that it
+	// lost what it held. Only what it says from now on counts.
+	m.have.revision++
+	t.live.Add(-1)
 	return true
 }
 
@@ -109,7 +119,7 @@ func (t *table) alive(name string) *member {
 
 // names returns the live members in order.
 func (t *table) names() []string {
-	names := make([]string, 0, t.live)
+	names := make([]string, 0, t.live.Load())
 	for name, m := range t.nodes {
 		if m.live {
 			names = append(names, name)
@@ -121,7 +131,7 @@ func (t *table) names() []string {
 
 // offers returns what update gets.
 func (t *table) offers() []election.Offer {
-	offers := make([]election.Offer, 0, t.live)
+	offers := make([]election.Offer, 0, t.live.Load())
 	for _, name := range t.names() {
 		if o := t.nodes[name].offer; o != nil {
 			offers = append(offers, *o)
