@@ -443,6 +443,7 @@ func TestFloods(t *testing.T) {
 			for i := range 2 {
 				other := newStation(t, b.addNode(t, []string{"one", "two"}[i], "192.168.122.51/24"))
 				q := other.request(vip)
+				q.dst = b.node.HardwareAddr // only the speaker is flooded
 				change(&q)
 				stops = append(stops, flood(t, other, q, 0))
 			}

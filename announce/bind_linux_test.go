@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,18 +40,97 @@ func runSpeaker() int {
 	return 1
 }
 
+// runObedient answers for vip and marker, and does what it is told line by line.
+func runObedient() int {
+	a, err := announce.New(announce.Config{Refresh: time.Hour})
+	if err == nil {
+		err = a.Set(answering(vip, marker))
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	go func() {
+		var command string
+		var n int
+		for {
+			if _, err := fmt.Scan(&command, &n); err != nil {
+				return
+			}
+			if command == "renew" {
+				a.Renew(time.Duration(n) * time.Millisecond)
+			}
+			fmt.Println(a.Stats().Expired)
+		}
+	}()
+	said := false
+	err = a.Run(context.Background(), func(f announce.Facts) {
+		if !said && len(f.Addresses) == 2 {
+			said = true
+			fmt.Println("ready")
+		}
+	})
+	fmt.Println(err)
+	return 1
+}
+
+// A process that is stopped for longer than its lease does not answer, when it
+// goes on, what was asked meanwhile.
+func TestStoppedProcess(t *testing.T) {
+	b := newBench(t)
+	in, commands, err := os.Pipe()
+	require.NoError(t, err)
+	defer commands.Close()
+	child, out := startChild(t, b.node, "obedient", in)
+	require.NoError(t, in.Close())
+	tell := func(command string, n int) (expired int) {
+		_, err := fmt.Fprintln(commands, command, n)
+		require.NoError(t, err)
+		_, err = fmt.Fscan(out, &expired)
+		require.NoError(t, err)
+		return expired
+	}
+	for range 3 {
+		tell("renew", 3600_000)
+		b.client.ask(t, vip)
+		before := tell("renew", 50)
+		require.NoError(t, child.Process.Signal(syscall.SIGSTOP))
+		time.Sleep(60 * time.Millisecond) // the lease is over, however long this takes
+		var asked []question
+		for range 5 {
+			q := b.client.request(vip)
+			asked = append(asked, q)
+			b.client.send(t, q)
+		}
+		require.NoError(t, child.Process.Signal(syscall.SIGCONT))
+		eventually(t, func() bool { return tell("look", 0) >= before+5 }, "too late for all")
+		tell("renew", 3600_000)
+		for _, h := range b.client.heardUntilMarker(t) {
+			for _, q := range asked {
+				require.False(t, h.isReply(q))
+			}
+		}
+	}
+	require.NoError(t, child.Process.Kill())
+	_ = child.Wait()
+}
+
 // startChild starts this program in a node, as another process with an announcer.
-func startChild(t *testing.T, node *testnet.Node, role string) *exec.Cmd {
+func startChild(t *testing.T, node *testnet.Node, role string, in *os.File) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), roleEnv+"="+role)
-	out, err := cmd.StdoutPipe()
+	if in != nil {
+		cmd.Stdin = in
+	}
+	pipe, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, node.Start(cmd))
-	line, err := bufio.NewReader(out).ReadString('\n')
+	out := bufio.NewReader(pipe)
+	line, err := out.ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "ready\n", line)
-	return cmd
+	return cmd, out
 }
 
 // A /32 of host scope with a label of ours, behind settings that keep the kernel
@@ -157,7 +237,7 @@ func TestTwoAnnouncersOnOneHost(t *testing.T) {
 // those it wants, without a moment unbound, and removes the others.
 func TestLeftoversOfAKilledProcess(t *testing.T) {
 	b := newBench(t)
-	child := startChild(t, b.node, "speaker")
+	child, _ := startChild(t, b.node, "speaker", nil)
 	b.client.ask(t, vip)
 	require.NoError(t, child.Process.Kill())
 	_ = child.Wait()

@@ -11,7 +11,8 @@ import (
 	"github.com/l2vip/l2vip/announce"
 )
 
-func runSpeaker() int { return 1 }
+func runSpeaker() int  { return 1 }
+func runObedient() int { return 1 }
 
 func TestRunIsUnsupported(t *testing.T) {
 	a, err := announce.New(announce.Config{})

@@ -16,7 +16,7 @@ import (
 
 // port is an interface in use: a socket, and the responder that reads from it.
 type port struct {
-	link  link // its prefixes belong to Run's goroutine, the rest does not change
+	link  link // its prefixes change under the Announcer's lock, the rest never
 	conn  *packet.Conn
 	raw   syscall.RawConn
 	owner *Announcer

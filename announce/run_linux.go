@@ -287,11 +287,14 @@ func (e *engine) bind() error {
 func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 	wanted := e.used(assignments)
 	var keep, drop, fresh []*port
+	changed := make(map[*port][]netip.Prefix)
 	// Only this goroutine changes the ports, so it may read them without the lock.
 	for _, p := range e.ports {
 		if l := wanted[p.link.index]; l != nil && p.link.same(l) && !down[l.index] {
 			delete(wanted, l.index)
-			p.link.prefixes = l.prefixes
+			if !slices.Equal(p.link.prefixes, l.prefixes) {
+				changed[p] = l.prefixes
+			}
 			keep = append(keep, p)
 		} else {
 			drop = append(drop, p)
@@ -309,7 +312,11 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 
 	e.mu.Lock()
 	e.ports = append(keep, fresh...)
-	for _, p := range e.ports {
+	for p, prefixes := range changed {
+		p.link.prefixes = prefixes
+		p.fill(e.assignments, e.config.Bind)
+	}
+	for _, p := range fresh {
 		p.fill(e.assignments, e.config.Bind) // the newest, they may have changed meanwhile
 	}
 	e.mu.Unlock()
