@@ -3,7 +3,6 @@ package l2vip_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,8 +15,6 @@ import (
 	"github.com/l2vip/l2vip/health"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
-
-func TestMain(m *testing.M) { os.Exit(testnet.Main(m.Run)) }
 
 // cluster is whole Runners with real gossip on a network in memory, for tests in
 // a synctest bubble: hours pass in an instant, and nothing is left to chance.

@@ -44,6 +44,9 @@ type position struct {
 	// isolated: this node's lease ran out while it held the address, so any
 	// other holder has the better right to it.
 	isolated bool
+	// released: this node gave the address up, and has seen nobody hold it
+	// since. What it saw before that is no reason to claim without a probe.
+	released bool
 	// candidateSince is since when the node has been a candidate; zero if it
 	// is none.
 	candidateSince time.Duration
@@ -216,7 +219,12 @@ func (s *situation) fact(i int) (announce.Address, bool) {
 func (s *situation) move(p *plan, i int, d election.Decision) {
 	pos := &p.positions[i]
 	self := s.config.Name
+	if d.Holder != "" && d.Holder != self {
+		pos.released = false
+	}
 	switch {
+	case pos.holds && s.unheard(pos, i):
+		pos.withdraw()
 	case pos.holds && d.Owner == self && d.Holder == self:
 		s.keep(pos, d)
 	case pos.holds && d.Holder == self:
@@ -225,11 +233,19 @@ func (s *situation) move(p *plan, i int, d election.Decision) {
 		pos.withdraw() // another member holds it by right
 	case d.Owner != self || s.deserted:
 		pos.probing = false
-	case d.Takeover:
+	case d.Takeover && !pos.released:
 		pos.hold(d.Term+1, d.Holder)
 	default:
 		s.firstClaim(p, i, d)
 	}
+}
+
+// unheard reports whether nobody can hear the node answer for the address. Then
+// there is nothing to hand over, and a claim kept until the link returns would
+// meet that of the successor.
+func (s *situation) unheard(pos *position, i int) bool {
+	reason := s.reason(pos, i)
+	return reason == election.LinkDown || reason == election.NoInterface
 }
 
 // keep is the position of the owner that holds.
@@ -311,7 +327,7 @@ func (pos *position) hold(term uint64, from string) {
 
 // withdraw gives the address up.
 func (pos *position) withdraw() {
-	*pos = position{claim: pos.claim, candidateSince: pos.candidateSince}
+	*pos = position{claim: pos.claim, candidateSince: pos.candidateSince, released: true}
 }
 
 // mode is what the announcer is to do.

@@ -152,6 +152,18 @@ func TestHolderThatRecoversWhileHandingOverKeepsTheAddress(t *testing.T) {
 	require.Zero(t, pos.handoverBy)
 }
 
+func TestHolderWithoutALinkGivesUpAtOnce(t *testing.T) {
+	w := claimed(t)
+	w.fact(func(f *announce.Address) { f.Problem = announce.LinkDown })
+	require.False(t, w.turn(0).holds)
+	require.Equal(t, election.LinkDown, w.plan.offer.Entries[0].Reason)
+	w.other(func(*election.Entry) {}) // elected meanwhile, for all that this node knows
+	w.turn(0)
+	w.others = nil
+	w.fact(func(*announce.Address) {})
+	require.True(t, w.turn(0).probing, "another may have it by now")
+}
+
 func TestDisputedAddressIsTriedAgainWithGrowingPauses(t *testing.T) {
 	w := newWorld(t)
 	rival := net.HardwareAddr{2, 0, 0, 0, 0, 9}
