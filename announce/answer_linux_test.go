@@ -301,14 +301,13 @@ func TestLease(t *testing.T) {
 	b.client.ask(t, vip)
 
 	s.Renew(-time.Second)
-	announced := s.Stats().Announced
 	before := s.Stats()
 	b.client.send(t, b.client.request(vip))
 	eventually(t, func() bool { return s.Stats().Expired > before.Expired }, "a request that comes too late")
 	require.Equal(t, before.Replies, s.Stats().Replies)
 	// Nothing is announced either, though it is due. One that was being sent
 	// when the lease ended has been by now.
-	announced = s.Stats().Announced
+	announced := s.Stats().Announced
 	for range 5 {
 		expired := s.Stats().Expired
 		b.client.send(t, b.client.request(marker))

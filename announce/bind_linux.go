@@ -23,6 +23,9 @@ import (
 // killed process are told from those of a running one.
 const labelPrefix = "lo:l2-"
 
+// lockPrefix comes before the label in the name of that socket.
+const lockPrefix = "l2vip/"
+
 // binder makes the kernel accept traffic for addresses. It belongs to Run's
 // goroutine. What is to be changed is found by sync, and done by step, a little
 // at a time: ten thousand addresses take the kernel a while.
@@ -139,7 +142,7 @@ func (b *binder) openLoopback() error {
 
 // lockLabel owns the label for as long as the socket is open.
 func lockLabel(label string) (net.PacketConn, error) {
-	lock, err := net.ListenPacket("unixgram", "@l2vip/"+label)
+	lock, err := net.ListenPacket("unixgram", "@"+lockPrefix+label)
 	if err != nil {
 		return nil, fmt.Errorf("own the label %s: %w", label, err)
 	}
@@ -371,12 +374,39 @@ func (b *binder) close() error {
 	if len(b.have) > 0 {
 		return nil
 	}
+	return b.restore()
+}
+
+// restore sets back what this process changed, unless another announcer on this
+// host relies on it.
+func (b *binder) restore() (err error) {
+	if len(b.undo) == 0 || b.others() {
+		return nil
+	}
 	for _, s := range b.undo {
 		if writeErr := os.WriteFile(s.path, []byte(s.value), 0); writeErr != nil {
 			err = errors.Join(err, fmt.Errorf("restore %s=%s: %w", s.name, s.value, writeErr))
 		}
 	}
+	if b.others() { // one that has just started, and found them set
+		return errors.Join(err, b.quiet())
+	}
 	return err
+}
+
+// others reports whether another announcer is alive on this host, or may be.
+func (b *binder) others() bool {
+	// A thread may be in another network namespace than its process.
+	list, err := os.ReadFile("/proc/thread-self/net/unix")
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(list)) {
+		if _, label, ok := strings.Cut(strings.TrimSpace(line), "@"+lockPrefix); ok && b.locks[label] == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // release closes the sockets.
