@@ -12,7 +12,6 @@ import (
 
 	"github.com/l2vip/l2vip"
 	"github.com/l2vip/l2vip/election"
-	"github.com/l2vip/l2vip/election/gossip"
 	"github.com/l2vip/l2vip/health"
 	"github.com/l2vip/l2vip/pool"
 )
@@ -129,25 +128,4 @@ func TestNodesThatNoAdvertisementSelectsOfferNothing(t *testing.T) {
 		c.settle()
 		require.Empty(t, c.segment.answering(vip))
 	})
-}
-
-func ExampleNew() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	run := func(ctx context.Context) error {
-		g, err := gossip.New(gossip.Config{Peers: []string{"192.168.122.11", "192.168.122.12"}})
-		if err != nil {
-			return err
-		}
-		r, err := l2vip.New(l2vip.Config{
-			Interfaces: []string{"eth0"},
-			Membership: g,
-			Services:   []l2vip.Service{{Addresses: []netip.Addr{netip.MustParseAddr("192.168.122.100")}}},
-		})
-		if err != nil {
-			return err
-		}
-		return r.Run(ctx)
-	}
-	_, _ = ctx, run // run(ctx) returns when ctx is cancelled and everything is handed over
 }

@@ -2,6 +2,7 @@ package l2vip
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -29,7 +30,7 @@ const (
 	// AddressDisputed: a station outside of the cluster, with the hardware address
 	// in Detail, uses Addr. It is not claimed, and tried again later.
 	AddressDisputed Kind = "disputed"
-	// OfferChanged: whether this node offers Addr, or why not, in Detail.
+	// OfferChanged: whether this node offers Addr, or why not, in Reason and Detail.
 	OfferChanged Kind = "offer-changed"
 	// HealthChanged: whether Service is ready on this node, or why not, in Detail.
 	HealthChanged Kind = "health-changed"
@@ -58,8 +59,24 @@ type Event struct {
 	Service string
 	// Node is the member, if the event is about one.
 	Node string
+	// Reason is why this node is no candidate for Addr, if Kind is OfferChanged.
+	Reason election.Reason
 	// Detail says more, for people.
 	Detail string
+}
+
+// level is how urgently a log tells of the event.
+func (ev Event) level() slog.Level {
+	switch ev.Kind {
+	case AddressDisputed, ConfigDiffers, Contested, LeaseLost:
+		return slog.LevelWarn
+	case OfferChanged:
+		switch ev.Reason {
+		case election.NoInterface, election.LinkDown, election.NotBound:
+			return slog.LevelWarn
+		}
+	}
+	return slog.LevelInfo
 }
 
 // The events that are kept for those who ask later, and the buffer that each
@@ -142,7 +159,9 @@ func (l *loop) tell(before, after *plan, s *situation) {
 		}
 		was, now := &before.positions[i], &after.positions[i]
 		if before.offer.Entries[i].Reason != e.Reason {
-			l.note(about.with(OfferChanged, "", s.detail(now, i)))
+			changed := about.with(OfferChanged, "", s.detail(now, i))
+			changed.Reason = e.Reason
+			l.note(changed)
 		}
 		if now.disputes > was.disputes {
 			l.note(about.with(AddressDisputed, "", now.rival.String()))
@@ -199,7 +218,7 @@ func (l *loop) note(ev Event) {
 			args = append(args, field[0], field[1])
 		}
 	}
-	l.config.Logger.Info(string(ev.Kind), args...)
+	l.config.Logger.Log(context.Background(), ev.level(), string(ev.Kind), args...)
 }
 
 func healthDetail(s health.State) string {

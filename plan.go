@@ -27,6 +27,8 @@ type situation struct {
 	joined   bool // another member was joined, or the start hold has passed
 	draining bool
 	deserted bool // the lease ran out, and the others have not been heard since
+
+	matched []*announce.Address // facts, one for each address of the roster; nil if there is none
 }
 
 // position is what this node is doing about an address. The zero value is that
@@ -86,6 +88,7 @@ const (
 // next computes the plan that follows before, which is of the same roster.
 func (s *situation) next(before *plan) *plan {
 	p := &plan{positions: slices.Clone(before.positions)}
+	s.matchFacts()
 	held, contested := before.holding()
 	p.members, p.wake = before.members.next(s.now, len(s.others)+1, held, contested)
 	p.offer = election.Offer{
@@ -177,9 +180,9 @@ func (s *situation) reason(pos *position, i int) election.Reason {
 	if a.noneLeft {
 		return election.NoInterface
 	}
-	fact, ok := s.fact(i)
+	fact := s.matched[i]
 	switch {
-	case !ok:
+	case fact == nil:
 		return election.Joining // the announcer has not got round to it yet
 	case fact.Problem == announce.NoInterface:
 		return election.NoInterface
@@ -205,14 +208,19 @@ func (s *situation) weight(a *address) uint32 {
 	return uint32(min(max(sum, 0), math.MaxUint32))
 }
 
-// fact returns what the announcer says of the address.
-func (s *situation) fact(i int) (announce.Address, bool) {
-	j, ok := slices.BinarySearchFunc(s.facts.Addresses, s.roster.addresses[i].addr,
-		func(f announce.Address, addr netip.Addr) int { return f.Addr.Compare(addr) })
-	if !ok {
-		return announce.Address{}, false
+// matchFacts finds the announcer's fact for each address. Both are sorted.
+func (s *situation) matchFacts() {
+	s.matched = make([]*announce.Address, len(s.roster.addresses))
+	rest := s.facts.Addresses
+	for i := range s.roster.addresses {
+		addr := s.roster.addresses[i].addr
+		for len(rest) > 0 && rest[0].Addr.Less(addr) {
+			rest = rest[1:]
+		}
+		if len(rest) > 0 && rest[0].Addr == addr {
+			s.matched[i] = &rest[0]
+		}
 	}
-	return s.facts.Addresses[j], true
 }
 
 // move changes the node's position to what the decision asks for.
@@ -288,8 +296,8 @@ func (s *situation) firstClaim(p *plan, i int, d election.Decision) {
 		pos.claim++
 		return
 	}
-	fact, ok := s.fact(i)
-	if !ok || fact.Mode != announce.Probe || fact.Claim != pos.claim {
+	fact := s.matched[i]
+	if fact == nil || fact.Mode != announce.Probe || fact.Claim != pos.claim {
 		return // the announcer has not begun yet
 	}
 	switch fact.Probe {

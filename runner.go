@@ -59,7 +59,9 @@ func New(c Config) (*Runner, error) {
 		roster:  ro,
 		health:  make(map[string]health.State),
 	}
-	r.status.Store(&snapshot{situation: r.situation(), plan: r.firstPlan()})
+	first := r.situation()
+	first.matchFacts()
+	r.status.Store(&snapshot{situation: first, plan: r.firstPlan()})
 	return r, nil
 }
 

@@ -134,14 +134,13 @@ func (p *plan) otherService(a *address) []string {
 // detail says in words why the node is no candidate for an address.
 func (s *situation) detail(pos *position, i int) string {
 	a := &s.roster.addresses[i]
-	fact, _ := s.fact(i)
 	reason := s.reason(pos, i)
 	switch reason {
 	case election.NoInterface, election.LinkDown, election.NotBound:
 		if a.noneLeft {
 			return "the advertisement names no interface that this node announces on"
 		}
-		return fmt.Sprintf("%v: %s", reason, fact.Detail)
+		return fmt.Sprintf("%v: %s", reason, s.matched[i].Detail)
 	case election.NotReady:
 		return healthDetail(s.health[a.service])
 	case election.Disputed:

@@ -20,6 +20,7 @@ import (
 	"github.com/mdlayher/packet"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
 
 	"github.com/l2vip/l2vip"
 	"github.com/l2vip/l2vip/announce"
@@ -42,7 +43,14 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(testnet.Main(m.Run))
+	os.Exit(testnet.Main(func() int {
+		status := m.Run()
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return status
+	}))
 }
 
 // speak runs a Runner and prints its events, one JSON object a line, until it is
