@@ -36,27 +36,33 @@ func TestMain(m *testing.M) {
 	os.Exit(testnet.Main(m.Run))
 }
 
-// The whole scenario with short phases, on the embedded proxy, which is
-// everywhere.
+// The whole scenario with short phases.
 func TestFailover(t *testing.T) {
 	testnet.Require(t)
-	t.Cleanup(func() { goleak.VerifyNone(t) })
-	timeline := filepath.Join(t.TempDir(), "timeline.svg")
-	var out, log bytes.Buffer
-	err := failover(t.Context(), options{
-		runs: 1, json: true, svg: timeline, server: "embedded", verbose: true, lasts: time.Second / 2,
-	}, &out, &log)
-	require.NoError(t, err, log.String())
-	var doc document
-	require.NoError(t, json.Unmarshal(out.Bytes(), &doc))
-	require.True(t, doc.OK)
-	require.Len(t, doc.Phases, len(phases))
-	for i, entry := range doc.Phases {
-		require.Equal(t, phases[i].name, entry.Name)
-		require.Equal(t, phases[i].fails, entry.From != entry.To, entry.Name)
-		require.Positive(t, entry.Requests, entry.Name)
+	for _, server := range []string{"embedded", "nginx"} {
+		t.Run(server, func(t *testing.T) {
+			if server == "nginx" && findNginx() == "" {
+				t.Skip("there is no nginx on this machine")
+			}
+			t.Cleanup(func() { goleak.VerifyNone(t) })
+			timeline := filepath.Join(t.TempDir(), "timeline.svg")
+			var out, log bytes.Buffer
+			err := failover(t.Context(), options{
+				runs: 1, json: true, svg: timeline, server: server, verbose: true, lasts: time.Second / 2,
+			}, &out, &log)
+			require.NoError(t, err, log.String())
+			var doc document
+			require.NoError(t, json.Unmarshal(out.Bytes(), &doc))
+			require.True(t, doc.OK)
+			require.Len(t, doc.Phases, len(phases))
+			for i, entry := range doc.Phases {
+				require.Equal(t, phases[i].name, entry.Name)
+				require.Equal(t, phases[i].fails, entry.From != entry.To, entry.Name)
+				require.Positive(t, entry.Requests, entry.Name)
+			}
+			require.FileExists(t, timeline)
+		})
 	}
-	require.FileExists(t, timeline)
 }
 
 // However the program ends, nothing that it has started outlives it.
