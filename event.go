@@ -141,9 +141,9 @@ func (r *Runner) Events(ctx context.Context, after uint64) <-chan Event {
 	return ch
 }
 
-// tell emits what has changed between two plans, and logs it.
-func (l *loop) tell(before, after *plan, s *situation) {
-	old := l.status.Load().situation
+// tell emits what has changed between two plans, and between the situations that
+// they are of, and logs it.
+func (l *loop) tell(before, after *plan, old, s *situation) {
 	for name, state := range s.health {
 		if was := old.health[name]; was.Ready != state.Ready || was.Reason != state.Reason {
 			l.note(Event{Kind: HealthChanged, Service: name, Detail: healthDetail(state)})

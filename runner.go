@@ -407,8 +407,8 @@ func (l *loop) turn(ctx context.Context, now time.Duration) error {
 	}
 	l.config.Membership.Publish(after.offer)
 
-	l.tell(before, after, &s)
-	l.status.Store(&snapshot{situation: s, plan: after})
+	last := l.status.Swap(&snapshot{situation: s, plan: after})
+	l.tell(before, after, &last.situation, &s)
 	if s.draining && holds == 0 {
 		l.closeOnce(l.drained)
 	}

@@ -98,25 +98,27 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	}
 	instance, _ := parseMeta(n.Meta)
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if m := d.table.alive(n.Name); m != nil {
+	m := d.table.alive(n.Name)
+	if m != nil {
 		m.place(n)
 		d.started(m, instance)
 	}
+	d.mu.Unlock()
+	if m == nil {
+		// It said farewell, and was started again before memberlist knew.
+		d.NotifyJoin(n)
+	}
 }
 
-// NotifyLeave sees a member that has left, or that memberlist has declared dead.
-// For the latter one member's word is enough, and one that was cut off says it of
-// all others when it returns. So this engine asks the dead first.
+// NotifyLeave sees a member that memberlist has declared dead, or that has left
+// and whose farewell was lost. For a death one member's word is enough, and one
+// that was cut off says it of all others when it returns. So this engine asks the
+// dead first.
 func (d delegate) NotifyLeave(n *memberlist.Node) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m := d.table.alive(n.Name)
 	if m == nil || n.Name == d.self {
-		return
-	}
-	if n.State == memberlist.StateLeft {
-		d.gone(m, "left")
 		return
 	}
 	if !m.doubted {
@@ -276,6 +278,12 @@ func (e *engine) hear(msg *message) bool {
 		}
 	default:
 		e.started(sender, msg.instance)
+	}
+	if msg.kind == kindLeave {
+		if sender != nil && msg.instance == sender.have.instance {
+			e.gone(sender, "left")
+		}
+		return false
 	}
 	for i := range msg.records {
 		r := &msg.records[i]

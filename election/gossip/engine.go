@@ -188,6 +188,7 @@ func (e *engine) run(ctx context.Context) error {
 	loops.Wait()
 	e.close()
 	if err == nil {
+		e.farewell(list)
 		// An error says only that nobody heard it in time.
 		_ = list.Leave(leaveTimeout)
 	}
@@ -197,6 +198,23 @@ func (e *engine) run(ctx context.Context) error {
 		e.outlast(cfg.ProbeInterval)
 	}
 	return err
+}
+
+// farewell tells every member that this one leaves. memberlist tells them too, but
+// not whether a member has left or failed.
+func (e *engine) farewell(list *memberlist.Memberlist) {
+	leave := message{kind: kindLeave, sender: e.self}
+	var to []memberlist.Node
+	e.mu.Lock()
+	leave.instance = e.instance
+	for _, name := range e.table.names() {
+		to = append(to, e.table.nodes[name].node)
+	}
+	e.mu.Unlock()
+	msg := leave.append(nil, e.cluster)
+	for i := range to {
+		_ = list.SendBestEffort(&to[i], msg) // if it is lost, memberlist's will do
+	}
 }
 
 // outlast waits for memberlist's last probes. Nothing interrupts a probe, and

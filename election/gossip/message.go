@@ -52,6 +52,7 @@ const (
 	kindOffer   kind = 1 // one offer
 	kindRequest kind = 2 // asks for offers
 	kindState   kind = 3 // a push/pull: everything, or as much as is reasonable
+	kindLeave   kind = 4 // the sender leaves
 )
 
 // maxInstance bounds what is believed to be an instance: nanoseconds up to the
