@@ -37,6 +37,8 @@ const (
 	// MemberJoined and MemberLeft: Node is a live member, or no longer.
 	MemberJoined Kind = "member-joined"
 	MemberLeft   Kind = "member-left"
+	// MemberOffered: Node's offer is known; from now on it counts in decisions.
+	MemberOffered Kind = "member-offered"
 	// ConfigDiffers: Node is configured differently from this node.
 	ConfigDiffers Kind = "config-differs"
 	// LeaseLost and LeaseRegained: this process did not run in time and fell
@@ -188,6 +190,9 @@ func (l *loop) tellMembers(before, after *election.View, s *situation) {
 		was, known := before.Offer(o.Node)
 		if !known && o.Node != l.config.Name {
 			l.note(Event{Kind: MemberJoined, Node: o.Node})
+		}
+		if o.Instance != 0 && was.Instance == 0 {
+			l.note(Event{Kind: MemberOffered, Node: o.Node})
 		}
 		if o.Instance != 0 && o.Config != s.roster.digest && (was.Instance == 0 || was.Config != o.Config) {
 			l.note(Event{Kind: ConfigDiffers, Node: o.Node})

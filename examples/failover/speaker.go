@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/l2vip/l2vip"
 	"github.com/l2vip/l2vip/election"
@@ -80,13 +79,10 @@ func newRunner(name, nodeRole, pidFile string) (*l2vip.Runner, error) {
 	return l2vip.New(config)
 }
 
-// tell prints the standing whenever it has changed, until ctx ends. Events tell
-// of most changes at once; that a member's offer has come is no event.
+// tell prints the standing whenever it has changed, until ctx ends.
 func tell(ctx context.Context, r *l2vip.Runner) {
 	out := json.NewEncoder(os.Stdout)
 	events, ready := r.Events(ctx, 0), r.Ready()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
 	told, now := standing{}, standing{}
 	for {
 		select {
@@ -96,7 +92,6 @@ func tell(ctx context.Context, r *l2vip.Runner) {
 			if !ok {
 				return
 			}
-		case <-look.C:
 		}
 		now.look(r.Status())
 		if now != told {
