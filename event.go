@@ -175,7 +175,8 @@ func (l *loop) tell(before, after *plan, old, s *situation) {
 			}
 			l.note(about.with(kind, now.from, ""))
 		}
-		if now.contested && !was.contested {
+		handed := now.from != "" && !was.holds // and not given up yet by who hands it over
+		if now.contested && !was.contested && !handed {
 			l.note(about.with(Contested, "", ""))
 		}
 		decision := after.decision(i)
