@@ -224,7 +224,6 @@ func TestNewClaimAnnouncesAgain(t *testing.T) {
 		eventually(t, func() bool { return s.Stats().Announced >= n }, "announcements")
 	}
 	announced(2 * 6) // the first and five repeats; then nothing for an hour
-	require.EqualValues(t, 12, s.Stats().Announced)
 	claim := answering(vip)
 	claim[0].Claim = 2
 	require.NoError(t, s.Set(claim))

@@ -510,7 +510,11 @@ func TestBindInterfaceIsQuiet(t *testing.T) {
 func TestManyAddresses(t *testing.T) {
 	b := newBench(t)
 	var addrs []netip.Addr
-	for addr := netip.MustParseAddr("10.0.0.0"); len(addrs) < 10000; addr = addr.Next() {
+	many := 10_000
+	if !b.client.hearsAll {
+		many = 500 // what the buffer of an ordinary user holds
+	}
+	for addr := netip.MustParseAddr("10.0.0.0"); len(addrs) < many; addr = addr.Next() {
 		addrs = append(addrs, addr)
 	}
 	standby := assigned(announce.Standby, addrs...)
@@ -519,8 +523,8 @@ func TestManyAddresses(t *testing.T) {
 	b.client.ask(t, vip)
 	require.Empty(t, s.reports(), "binding is under way")
 	began := time.Now()
-	s.await(t, func(f announce.Facts) bool { return len(f.Addresses) == 10002 })
-	t.Logf("10,000 addresses bound %v later, in %d reports", time.Since(began), len(s.reports()))
+	s.await(t, func(f announce.Facts) bool { return len(f.Addresses) == many+2 })
+	t.Logf("%d addresses bound %v later, in %d reports", many, time.Since(began), len(s.reports()))
 	require.LessOrEqual(t, len(s.reports()), 4)
 
 	// All announced: the first of each before the second of any.
@@ -535,11 +539,11 @@ func TestManyAddresses(t *testing.T) {
 		}
 		return len(seen) == len(addrs)
 	}, nil)
-	t.Logf("10,000 addresses announced once in %v", time.Since(began))
+	t.Logf("announced once in %v", time.Since(began))
 	for addr, n := range seen {
 		require.LessOrEqual(t, n, 2, "%v was repeated before the others were announced", addr)
 	}
-	b.client.ask(t, addrs[9999])
+	b.client.ask(t, addrs[many-1])
 	began = time.Now()
 	require.NoError(t, s.stop())
 	t.Logf("unbound in %v", time.Since(began))

@@ -31,7 +31,7 @@ func settle(t *testing.T, b *bench, s *speaker) {
 	for n := 0; n < 12; n++ {
 		b.client.next(t, func(h heard) bool { return h.isGratuitous(vip) }, nil)
 	}
-	require.EqualValues(t, 12, s.Stats().Announced)
+	eventually(t, func() bool { return s.Stats().Announced == 12 }, "the frames to be counted")
 }
 
 // Down and up, carrier lost and back, another hardware address: each is a fact,

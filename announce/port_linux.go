@@ -209,11 +209,10 @@ func (p *port) answer(fd int, in, out []byte) {
 	if !p.handle(in, out) {
 		return
 	}
+	p.owner.counter.replies.Add(1) // before anybody can have seen it
 	if _, err := unix.Write(fd, out); err != nil {
 		p.owner.counter.sendErrors.Add(1)
-		return
 	}
-	p.owner.counter.replies.Add(1)
 }
 
 // handle looks at one frame and reports whether out is now the reply to it. The
