@@ -235,7 +235,7 @@ func (l *loop) run(ctx context.Context) error {
 
 	// The children outlive ctx, to hand over.
 	ctx, done := context.WithoutCancel(ctx), ctx.Done()
-	announcer, membership, syncs := newGroup(ctx), newGroup(ctx), newGroup(ctx)
+	announcer, membership, background := newGroup(ctx), newGroup(ctx), newGroup(ctx)
 	l.start(announcer, "announce", func(ctx context.Context) error { return l.config.Announcer.Run(ctx, l.report) })
 	l.start(membership, "membership", func(ctx context.Context) error {
 		return l.config.Membership.Run(ctx, l.config.Name, l.update)
@@ -243,7 +243,7 @@ func (l *loop) run(ctx context.Context) error {
 	l.startSources(ctx)
 	defer func() {
 		l.sources.stop()
-		syncs.stop()
+		background.stop()
 		announcer.stop()
 		membership.stop() // last: the others learn from it that this node leaves
 	}()
@@ -251,7 +251,7 @@ func (l *loop) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		changed := true
+		changed, synced := true, false
 		select {
 		case <-done:
 			done = nil
@@ -259,26 +259,27 @@ func (l *loop) run(ctx context.Context) error {
 		case err := <-l.failures:
 			l.failure = errors.Join(l.failure, err)
 			l.stop()
-		case ok := <-l.synced:
+		case synced = <-l.synced:
 			l.syncing = false
-			if ok {
-				l.trust()
-			}
 		case <-l.wake:
 		case <-timer.C:
 			changed = l.plan.offer.Node == "" || l.plan.wake > 0 && l.plan.wake <= l.now()
 		}
 		now := l.now()
 		if l.renew(now) {
-			l.sync(syncs)
+			l.sync(background)
 			changed = true
 		}
 		if changed {
-			if err := l.turn(ctx, now); err != nil {
+			if err := l.turn(background, now); err != nil {
 				return errors.Join(l.failure, err)
 			}
 		} else {
 			l.config.Membership.Publish(l.plan.offer)
+		}
+		if synced {
+			// Only now: what the others have claimed is given up.
+			l.trust()
 		}
 		if l.stopping && l.over(now) {
 			return l.failure
@@ -368,17 +369,17 @@ func (l *loop) sync(g *group) {
 }
 
 // turn makes the plan that follows from what is known now, and acts on it.
-func (l *loop) turn(ctx context.Context, now time.Duration) error {
+func (l *loop) turn(background *group, now time.Duration) error {
 	l.mu.Lock()
 	s := l.situation()
 	roster, heard := l.Runner.roster, l.facts != nil
 	if l.roster != roster {
 		l.plan = l.plan.carry(l.roster, roster)
 		l.roster = roster
-		defer func() {
-			l.sources.stop()
-			l.startSources(ctx)
-		}()
+		former := l.sources
+		former.cancel()
+		background.start(func(context.Context) { former.stop() }) // a check may take its time
+		l.startSources(background.ctx)
 	}
 	l.mu.Unlock()
 
@@ -445,8 +446,12 @@ func (l *loop) startSources(ctx context.Context) {
 			continue
 		}
 		l.sources.start(func(ctx context.Context) {
-			err := service.Health.Run(ctx, func(s health.State) { l.setHealth(service.Name, s) })
-			if err != nil {
+			err := service.Health.Run(ctx, func(s health.State) {
+				if ctx.Err() == nil {
+					l.setHealth(service.Name, s)
+				}
+			})
+			if err != nil && ctx.Err() == nil {
 				l.config.Logger.Error("a health source is broken", "service", service.Name, "error", err)
 				l.setHealth(service.Name, health.State{Reason: err.Error()})
 			}

@@ -268,6 +268,30 @@ func TestSetServicesReplacesTheWholeList(t *testing.T) {
 	})
 }
 
+// stuck is a health source that takes its time to end.
+type stuck struct{ release chan struct{} }
+
+func (s stuck) Run(ctx context.Context, report func(health.State)) error {
+	report(health.State{Ready: true})
+	<-ctx.Done()
+	<-s.release
+	return nil
+}
+
+func TestHealthSourceThatDoesNotEndHoldsNothingUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := stuck{make(chan struct{})}
+		c := newCluster(t, 2, func(_ int, config *l2vip.Config) { config.Services[0].Health = source })
+		holder := c.holder()
+		none, _ := c.gap(5*time.Second, func() {
+			require.NoError(t, holder.SetServices([]l2vip.Service{{Name: "web", Addresses: []netip.Addr{vip}}}))
+		})
+		require.Zero(t, none)
+		require.Equal(t, holder.name, c.holder().name)
+		close(source.release)
+	})
+}
+
 func TestEventsTellTheStory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, 2, nil)
