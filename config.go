@@ -93,8 +93,8 @@ const (
 	DefaultLease           = 250 * time.Millisecond
 )
 
-// Config configures a Runner. Membership and at least one of Services' kinds of
-// address are required; every other field has a good default.
+// Config configures a Runner. Membership is required; every other field has a
+// good default.
 type Config struct {
 	// Name is this node's name, unique in the cluster. It defaults to the host
 	// name.

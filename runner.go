@@ -102,7 +102,8 @@ func (r *Runner) SetServices(services []Service) error {
 
 // Drain hands all addresses over to other members and takes none any more, for
 // as long as Run runs. It returns when every address has been given up, or with
-// ctx's error when that ends first; the hand-over goes on then.
+// ctx's error when that ends first; the hand-over goes on then. Before Run it waits
+// for Run.
 func (r *Runner) Drain(ctx context.Context) error {
 	r.drain()
 	select {

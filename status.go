@@ -38,6 +38,7 @@ type Status struct {
 
 // Member is a live member.
 type Member struct {
+	// Name is its name.
 	Name string
 	// Offered says that its offer is known.
 	Offered bool
@@ -49,13 +50,17 @@ type Member struct {
 
 // ServiceStatus is the state of a service on this node.
 type ServiceStatus struct {
+	// Name is its name, and Addresses what it was allocated; none if it is
+	// reserved.
 	Name      string
 	Addresses []netip.Addr
-	Health    health.State
+	// Health is what its source has reported, or ready if it has none.
+	Health health.State
 }
 
 // AddressStatus is the state of an address as this node sees it.
 type AddressStatus struct {
+	// Addr is the address, and Service the service that it is for.
 	Addr    netip.Addr
 	Service string
 	// Reason is why this node is no candidate for it, Offered if it is one.
@@ -71,7 +76,8 @@ type AddressStatus struct {
 	Contested bool
 	// Term is the highest term of any claim of it.
 	Term uint64
-	// Service conflict: members that offer the address for another service.
+	// OtherService are the members that have the address for another service.
+	// They are no candidates as long as more members agree with this one.
 	OtherService []string
 }
 
