@@ -320,9 +320,9 @@ func TestLease(t *testing.T) {
 	eventually(t, func() bool { return s.Stats().Announced > announced }, "announcements again")
 
 	// A lease runs out by itself.
+	expired := s.Stats().Expired
 	s.Renew(time.Millisecond)
 	eventually(t, func() bool {
-		expired := s.Stats().Expired
 		b.client.send(t, b.client.request(vip))
 		return s.Stats().Expired > expired
 	}, "the end of the lease")
