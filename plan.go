@@ -39,8 +39,9 @@ type position struct {
 	probing bool
 	// claim tells announcements apart: each new value announces again at once.
 	claim uint64
-	term  uint64
-	from  string
+	// term is that of the claim; for a node that yielded, the one it has raised.
+	term uint64
+	from string
 	// contested: another member holds it too, and this one keeps it.
 	contested bool
 	// isolated: this node's lease ran out while it held the address, so any
@@ -160,7 +161,7 @@ func (s *situation) entry(p *plan, i int, view *election.View) election.Entry {
 	}
 	if !pos.holds {
 		d, _ := view.Owner(a.addr)
-		e.Term = d.Term
+		e.Term = max(d.Term, pos.term)
 		p.wakeAt(s.now, pos.pausedUntil)
 		if failback := s.config.Failback; failback > 0 && e.Reason == election.Offered {
 			settles := pos.candidateSince + failback
@@ -238,7 +239,7 @@ func (s *situation) move(p *plan, i int, d election.Decision) {
 	case pos.holds && d.Holder == self:
 		s.handOver(p, pos, d)
 	case pos.holds:
-		pos.withdraw() // another member holds it by right
+		s.yield(p, pos, d)
 	case d.Owner != self || s.deserted:
 		pos.probing = false
 	case d.Takeover && !pos.released:
@@ -259,10 +260,26 @@ func (s *situation) unheard(pos *position, i int) bool {
 // keep is the position of the owner that holds.
 func (s *situation) keep(pos *position, d election.Decision) {
 	pos.handoverBy = 0
-	if pos.contested && d.Holders == 1 {
+	if d.Holders == 1 && !s.deserted && d.Term > pos.term {
+		// Another has claimed since, whether this node saw it hold or not.
+		pos.claim++
+		pos.term, pos.from = max(d.Term, d.Term+1), "" // it never wraps
+	} else if d.Holders == 1 && pos.contested {
 		pos.claim++ // the others have withdrawn: have the last word
 	}
 	pos.isolated = s.deserted || pos.isolated && d.Holders > 1
+}
+
+// yield gives the address up to another member that holds it by right. If that is
+// not the successor to whom it was handed over, it may never see that this node
+// held too; a higher term tells it, and that it must have the last word.
+func (s *situation) yield(p *plan, pos *position, d election.Decision) {
+	pos.withdraw()
+	for node, e := range p.view.Entries(d.Addr) {
+		if node == d.Holder && e.From != s.config.Name {
+			pos.term = d.Term + 1
+		}
+	}
 }
 
 // handOver keeps the address until the successor holds it, or for a while if

@@ -2,6 +2,7 @@ package l2vip
 
 import (
 	"context"
+	"math"
 	"net"
 	"net/netip"
 	"testing"
@@ -120,6 +121,36 @@ func TestHandOverIsTakenInSightOfTheHolder(t *testing.T) {
 	pos = w.turn(0)
 	require.Equal(t, claim+1, pos.claim, "b has withdrawn: announce once more")
 	require.False(t, pos.contested)
+}
+
+func TestHolderThatYieldsRaisesTheTerm(t *testing.T) {
+	w := claimed(t)
+	w.other(func(e *election.Entry) { e.Holds, e.Term = true, 9 })
+	w.others[0].Members = 2
+	require.False(t, w.turn(0).holds)
+	require.EqualValues(t, 10, w.plan.offer.Entries[0].Term, "b learns of it even if it never saw two holders")
+	w.turn(time.Second)
+	require.EqualValues(t, 10, w.plan.offer.Entries[0].Term)
+
+	w = claimed(t)
+	w.health["web"] = health.State{}
+	w.other(func(e *election.Entry) { e.Holds, e.Term, e.From = true, 2, "a" })
+	require.False(t, w.turn(0).holds)
+	require.EqualValues(t, 2, w.plan.offer.Entries[0].Term, "a hand-over settles nothing")
+}
+
+func TestHolderClaimsAgainAfterALaterClaim(t *testing.T) {
+	w := claimed(t)
+	claim := w.turn(0).claim
+	w.other(func(e *election.Entry) { e.Term = 10 })
+	pos := w.turn(0)
+	require.Equal(t, claim+1, pos.claim, "have the last word")
+	require.EqualValues(t, 11, pos.term)
+	require.Equal(t, claim+1, w.turn(time.Second).claim, "once")
+
+	w.other(func(e *election.Entry) { e.Term = math.MaxUint64 })
+	require.Equal(t, claim+2, w.turn(0).claim)
+	require.Equal(t, claim+2, w.turn(time.Second).claim, "there is no higher term")
 }
 
 func TestHolderAnswersUntilTheSuccessorHolds(t *testing.T) {

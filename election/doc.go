@@ -39,6 +39,11 @@
 // live member has ever seen for the address. The view keeps the highest, so a
 // term outlives the holder that made it.
 //
+// A holder that withdraws before another, unless it handed over to that one,
+// raises the term that it tells by one. A holder that sees a higher term than its
+// own, and no other holder, claims once more. So the one that stays announces
+// last, even if it learns of the other only when that has withdrawn.
+//
 // # Two holders
 //
 // After a partition two members or more may hold one address. Every member

@@ -81,7 +81,8 @@ type Entry struct {
 	// Holds says that the member answers for the address.
 	Holds bool
 	// Term is the term of the member's claim if it holds, and otherwise the
-	// highest term that it has ever seen for the address.
+	// highest term that it has ever seen for the address, or has raised that to
+	// when it withdrew before another holder.
 	Term uint64
 	// From is the member that the holder has the address from by a hand-over:
 	// the claim was made while From was alive and held. Empty if the holder
