@@ -3,7 +3,10 @@ package l2vip_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +26,7 @@ type cluster struct {
 	network *testnet.Network
 	segment *segment
 	nodes   []*node
+	rest    sync.WaitGroup // what is left of processes that were killed
 }
 
 // node is a Runner in a cluster.
@@ -47,6 +51,7 @@ func newCluster(t *testing.T, n int, configure func(i int, c *l2vip.Config)) *cl
 		for _, n := range c.nodes {
 			require.NoError(t, n.stop())
 		}
+		c.rest.Wait()
 	})
 	c.settle()
 	return c
@@ -77,20 +82,20 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
-	n.stop = func() error {
+	n.stop = sync.OnceValue(func() error {
 		cancel()
-		err := <-ended
-		n.stop = func() error { return err }
-		return err
-	}
+		return <-ended
+	})
 	<-n.Ready()
 }
 
 // kill ends a node's process: what it held open is gone, nobody is told.
 func (c *cluster) kill(n *node) {
-	n.station.set(func(st *station) { st.cut = true })
+	n.station.set(func(st *station) { st.dead = true })
 	n.host.Crash()
-	_ = n.stop() // the rest of it has nothing left to work with
+	stop := n.stop
+	n.stop = func() error { return nil }
+	c.rest.Go(func() { _ = stop() }) // it has nothing left to work with
 }
 
 // settle lets enough time pass for everything to have been said.
@@ -152,15 +157,12 @@ func (c *cluster) gap(d time.Duration, event func()) (none, several time.Duratio
 
 // cut lets a node's switch port forward nothing: it goes on, but nobody hears it.
 func (c *cluster) cut(n *node) {
-	var rest []netipAddr
-	for i := range c.nodes {
-		if c.nodes[i] != n {
-			rest = append(rest, nodeAddr(i))
-		}
-	}
-	c.network.Partition([]netipAddr{n.host.Addr()}, rest)
-	n.station.set(func(st *station) { st.cut = true })
+	n.station.set(func(st *station) { st.side = c.alone(n) })
+	c.wire()
 }
+
+// alone returns the side that only n is ever on.
+func (c *cluster) alone(n *node) int { return slices.Index(c.nodes, n) + 1 }
 
 // unplug cuts a node, which sees that its link has no carrier.
 func (c *cluster) unplug(n *node) {
@@ -170,10 +172,26 @@ func (c *cluster) unplug(n *node) {
 
 // heal plugs every node in again.
 func (c *cluster) heal() {
-	c.network.Heal()
 	for _, n := range c.nodes {
-		n.station.set(func(st *station) { st.cut, st.down = false, false })
+		n.station.set(func(st *station) { st.side, st.down = 0, false })
 	}
+	c.wire()
+}
+
+// wire lets the members reach each other where the stations do.
+func (c *cluster) wire() {
+	sides := make(map[int][]netipAddr)
+	for _, n := range c.nodes {
+		side := n.side()
+		sides[side] = append(sides[side], n.host.Addr())
+	}
+	c.network.Partition(slices.Collect(maps.Values(sides))...)
+}
+
+// side returns the side that the node is on.
+func (n *node) side() (side int) {
+	n.station.set(func(st *station) { side = st.side })
+	return side
 }
 
 // bubble runs a test of a cluster in a synctest bubble.

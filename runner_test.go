@@ -152,7 +152,7 @@ func TestPartitionHealsToTheLargerSide(t *testing.T) {
 		c.cut(alone)
 		c.settle()
 		kept := c.holder()
-		alone.station.set(func(st *station) { st.cut = false }) // first the wire, then the members
+		alone.station.set(func(st *station) { st.side = 0 }) // first the wire, then the members
 		require.Len(t, c.segment.answering(vip), 2)
 		time.Sleep(5 * time.Minute) // by now each has forgotten the other
 		c.network.Heal()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 type segment struct {
 	mu        sync.Mutex
 	stations  []*station
-	announced map[netip.Addr][]string // every announcement, by the station's name
+	announced map[netip.Addr][]string // every announcement on side zero, by the station's name
 }
 
 func newSegment() *segment { return &segment{announced: make(map[netip.Addr][]string)} }
@@ -33,8 +34,9 @@ type station struct {
 
 	// All below is guarded by the segment's lock.
 	running     bool
-	cut         bool // unplugged, or its machine is off
+	side        int  // of a partition: only stations of one side hear each other
 	down        bool // without carrier
+	dead        bool // its process was killed
 	lease       time.Duration
 	frozen      bool // never lets a lease be renewed: its process does not run
 	assignments []announce.Assignment
@@ -52,6 +54,8 @@ type probed struct {
 // probeTime is how long a probe takes.
 const probeTime = 250 * time.Millisecond
 
+// station returns a new station; that of a process which was started again is
+// plugged in where the former one was.
 func (s *segment) station(name string) *station {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,27 +63,38 @@ func (s *segment) station(name string) *station {
 		segment: s, name: name, hw: net.HardwareAddr{2, 0, 0, 0, 0, byte(len(s.stations) + 1)},
 		changed: make(chan struct{}, 1), probed: make(map[netip.Addr]probed), claims: make(map[netip.Addr]uint64),
 	}
+	for i, former := range s.stations {
+		if former.name == name {
+			st.hw, st.side, st.down = former.hw, former.side, former.down
+			s.stations[i] = st
+			return st
+		}
+	}
 	s.stations = append(s.stations, st)
 	return st
 }
 
-// answering returns the names of those that answer for the address, as a station
-// that is not cut off itself hears them.
-func (s *segment) answering(addr netip.Addr) []string {
+// answering returns the names of those that answer for the address on side zero,
+// where the clients are.
+func (s *segment) answering(addr netip.Addr) []string { return s.answeringOn(0, addr) }
+
+// answeringOn returns the names of those that answer for the address on a side.
+func (s *segment) answeringOn(side int, addr netip.Addr) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var names []string
 	for _, st := range s.stations {
-		if st.answers(addr) {
+		if st.side == side && st.answers(addr) {
 			names = append(names, st.name)
 		}
 	}
 	return names
 }
 
-// answers reports whether the station answers, and is heard. The lock is held.
+// answers reports whether the station answers, and is heard on its side. The lock
+// is held.
 func (st *station) answers(addr netip.Addr) bool {
-	if !st.running || st.cut || st.down || clock.Now() >= st.lease {
+	if !st.running || st.dead || st.down || clock.Now() >= st.lease {
 		return false
 	}
 	return slices.ContainsFunc(st.assignments, func(a announce.Assignment) bool {
@@ -87,7 +102,7 @@ func (st *station) answers(addr netip.Addr) bool {
 	})
 }
 
-// last returns who announced the address last.
+// last returns who announced the address last on side zero.
 func (s *segment) last(addr netip.Addr) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,6 +110,18 @@ func (s *segment) last(addr netip.Addr) string {
 		return all[len(all)-1]
 	}
 	return ""
+}
+
+// refresh is the announcers' refresh of an address, which stations leave out. Of
+// several that answer there is no telling which one clients heard last.
+func (s *segment) refresh(addr netip.Addr) {
+	names := s.answering(addr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(names) > 1 {
+		names = []string{"one of " + strings.Join(names, " ")}
+	}
+	s.announced[addr] = append(s.announced[addr], names...)
 }
 
 // set changes the station under the segment's lock.
@@ -163,7 +190,7 @@ func (st *station) concludeProbes() {
 		}
 		st.probed[a.Addr] = probed{a.Claim, announce.Clear, nil}
 		for _, other := range st.segment.stations {
-			if !st.cut && other != st && other.answers(a.Addr) {
+			if other != st && other.side == st.side && !st.down && other.answers(a.Addr) {
 				st.probed[a.Addr] = probed{a.Claim, announce.Conflict, other.hw}
 			}
 		}
@@ -185,7 +212,7 @@ func (st *station) facts() announce.Facts {
 		}
 		if a.Mode == announce.Answer && st.claims[a.Addr] != a.Claim {
 			st.claims[a.Addr] = a.Claim
-			if !st.cut && !st.down {
+			if st.side == 0 && !st.down && !st.dead {
 				st.segment.announced[a.Addr] = append(st.segment.announced[a.Addr], st.name)
 			}
 		}
