@@ -257,6 +257,19 @@ func TestDesertedNodeClaimsNothing(t *testing.T) {
 	require.True(t, w.turn(0).holds)
 }
 
+func TestStarvedNodeIsInTouchWhenItKnowsAllOffers(t *testing.T) {
+	self, known, void := election.Offer{Node: "a"}, election.Offer{Node: "b", Instance: 1}, election.Offer{Node: "c"}
+	view := func(live ...election.Offer) *election.View {
+		var v *election.View
+		return v.Next(election.Policy{}, live)
+	}
+	require.True(t, inTouch(view(self), "a", false), "alone before, alone now")
+	require.False(t, inTouch(view(self), "a", true), "its own timers may have taken all others for dead")
+	require.True(t, inTouch(view(self, known), "a", true))
+	require.False(t, inTouch(view(self, known, void), "a", true), "c may hold what this node held")
+	require.False(t, inTouch(view(self, void), "a", false))
+}
+
 func TestMembersSeenAreTheFewestLately(t *testing.T) {
 	var m memberCount
 	at := func(now time.Duration, members, held, contested int) uint32 {

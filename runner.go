@@ -206,6 +206,9 @@ type loop struct {
 	failure  error      // the first of them
 	synced   chan bool  // outcomes of Sync
 	syncing  bool
+	// Since the lease ran out: an exchange with another member was completed;
+	// and there were others when it did.
+	exchanged, company bool
 
 	// Times are counted from a little before Run began, suspended time
 	// included; so zero can stand for never.
@@ -252,7 +255,7 @@ func (l *loop) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		changed, synced := true, false
+		changed := true
 		select {
 		case <-done:
 			done = nil
@@ -260,7 +263,7 @@ func (l *loop) run(ctx context.Context) error {
 		case err := <-l.failures:
 			l.failure = errors.Join(l.failure, err)
 			l.stop()
-		case synced = <-l.synced:
+		case l.exchanged = <-l.synced:
 			l.syncing = false
 		case <-l.wake:
 		case <-timer.C:
@@ -278,9 +281,8 @@ func (l *loop) run(ctx context.Context) error {
 		} else {
 			l.config.Membership.Publish(l.plan.offer)
 		}
-		if synced {
-			// Only now: what the others have claimed is given up.
-			l.trust()
+		if l.deserted > 0 && l.exchanged && inTouch(l.plan.view, l.config.Name, l.company) {
+			l.trust() // only now: what the others have claimed is given up
 		}
 		if l.stopping && l.over(now) {
 			return l.failure
@@ -335,6 +337,7 @@ func (l *loop) renew(now time.Duration) (lost bool) {
 	late := now - l.renewed - l.config.Lease
 	if l.renewed > 0 && late > 0 && l.deserted == 0 {
 		l.deserted, lost = now, true
+		l.exchanged, l.company = false, l.plan.view.Members() > 1
 		l.config.Logger.Warn("the lease has run out: this process did not run in time", "late", late)
 		l.events.emit(Event{Kind: LeaseLost, Detail: fmt.Sprintf("%v late", late)})
 	}
@@ -346,6 +349,19 @@ func (l *loop) renew(now time.Duration) (lost bool) {
 		l.config.Announcer.Renew(l.config.Lease)
 	}
 	return lost
+}
+
+// inTouch reports whether the offers of all live members are known. A process
+// that did not run finds timers that have run out, and may take all others for
+// dead until they have answered; so it is not in touch as long as it sees nobody,
+// if there was company before.
+func inTouch(view *election.View, self string, company bool) bool {
+	for o := range view.Offers() {
+		if o.Node != self && o.Instance == 0 {
+			return false
+		}
+	}
+	return view.Members() > 1 || !company
 }
 
 // trust lets the lease hold again.

@@ -144,6 +144,9 @@ func (p *port) send(addr [4]byte, allowed watch, frames [][]byte) (sent int) {
 		return 0
 	}
 	for _, frame := range frames {
+		if allowed == mayAnnounce && !p.owner.leased() {
+			break // the process may have been stopped since the frame before
+		}
 		var failure error
 		err := p.raw.Write(func(fd uintptr) bool {
 			_, failure = unix.Write(int(fd), frame)
