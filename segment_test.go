@@ -38,7 +38,6 @@ type station struct {
 	down        bool // without carrier
 	dead        bool // its process was killed
 	lease       time.Duration
-	frozen      bool // never lets a lease be renewed: its process does not run
 	assignments []announce.Assignment
 	probed      map[netip.Addr]probed
 	claims      map[netip.Addr]uint64
@@ -142,9 +141,7 @@ func (st *station) wake() {
 func (st *station) Renew(d time.Duration) {
 	st.segment.mu.Lock()
 	defer st.segment.mu.Unlock()
-	if !st.frozen {
-		st.lease = clock.Now() + d
-	}
+	st.lease = clock.Now() + d
 }
 
 func (st *station) Set(assignments []announce.Assignment) error {
