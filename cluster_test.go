@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -71,7 +72,7 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 	n.app.Set(health.State{Ready: true})
 	config := l2vip.Config{
 		Name: n.name, Interfaces: []string{"eth0"}, Membership: g, Announcer: n.station,
-		Services: []l2vip.Service{{Name: "web", Addresses: []netipAddr{vip}, Health: n.app}},
+		Services: []l2vip.Service{{Name: "web", Addresses: []netip.Addr{vip}, Health: n.app}},
 	}
 	if configure != nil {
 		configure(i, &config)
@@ -180,7 +181,7 @@ func (c *cluster) heal() {
 
 // wire lets the members reach each other where the stations do.
 func (c *cluster) wire() {
-	sides := make(map[int][]netipAddr)
+	sides := make(map[int][]netip.Addr)
 	for _, n := range c.nodes {
 		side := n.side()
 		sides[side] = append(sides[side], n.host.Addr())

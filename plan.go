@@ -243,7 +243,7 @@ func (s *situation) move(p *plan, i int, d election.Decision) {
 	case d.Owner != self || s.deserted:
 		pos.probing = false
 	case d.Takeover && !pos.released:
-		pos.hold(d.Term+1, d.Holder)
+		pos.hold(above(d.Term), d.Holder)
 	default:
 		s.firstClaim(p, i, d)
 	}
@@ -263,7 +263,7 @@ func (s *situation) keep(pos *position, d election.Decision) {
 	if d.Holders == 1 && !s.deserted && d.Term > pos.term {
 		// Another has claimed since, whether this node saw it hold or not.
 		pos.claim++
-		pos.term, pos.from = max(d.Term, d.Term+1), "" // it never wraps
+		pos.term, pos.from = above(d.Term), ""
 	} else if d.Holders == 1 && pos.contested {
 		pos.claim++ // the others have withdrawn: have the last word
 	}
@@ -277,7 +277,7 @@ func (s *situation) yield(p *plan, pos *position, d election.Decision) {
 	pos.withdraw()
 	for node, e := range p.view.Entries(d.Addr) {
 		if node == d.Holder && e.From != s.config.Name {
-			pos.term = d.Term + 1
+			pos.term = above(d.Term)
 		}
 	}
 }
@@ -320,7 +320,7 @@ func (s *situation) firstClaim(p *plan, i int, d election.Decision) {
 	switch fact.Probe {
 	case announce.Unknown:
 	case announce.Clear:
-		pos.hold(d.Term+1, "")
+		pos.hold(above(d.Term), "")
 	case announce.Conflict:
 		pos.probing = false
 		if p.stations[hardwareAddr(fact.Rival)] {
@@ -344,6 +344,10 @@ func (p *plan) awaited(i int) bool {
 	}
 	return false
 }
+
+// above returns the term after the highest that was seen. It never wraps, whatever
+// a member may have sent.
+func above(term uint64) uint64 { return max(term, term+1) }
 
 // hold is the claim of an address.
 func (pos *position) hold(term uint64, from string) {

@@ -13,8 +13,6 @@ import (
 	"github.com/l2vip/l2vip/health"
 )
 
-type netipAddr = netip.Addr
-
 func TestNodesElectOneHolder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, 3, nil)
