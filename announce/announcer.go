@@ -47,6 +47,9 @@ func New(c Config) (*Announcer, error) {
 		changed: make(chan struct{}, 1),
 	}
 	a.config.Refresh = cmp.Or(c.Refresh, DefaultRefresh)
+	a.config.RivalProbe = cmp.Or(c.RivalProbe, DefaultRivalProbe)
+	a.config.Burst = cmp.Or(c.Burst, DefaultBurst)
+	a.config.Rate = cmp.Or(c.Rate, DefaultRate)
 	a.lease.Store(noLease)
 	return a, nil
 }
@@ -111,18 +114,4 @@ func (a *Announcer) Run(ctx context.Context, report func(Facts)) error {
 		return errors.New("announce: Run was called before")
 	}
 	return a.run(ctx, report)
-}
-
-// counters are the counters behind Stats.
-type counters struct {
-	requests, replies, announced, probes, sightings atomic.Uint64
-	malformed, expired, sendErrors                  atomic.Uint64
-}
-
-func (c *counters) load() Stats {
-	return Stats{
-		Requests: c.requests.Load(), Replies: c.replies.Load(), Announced: c.announced.Load(),
-		Probes: c.probes.Load(), Sightings: c.sightings.Load(),
-		Malformed: c.malformed.Load(), Expired: c.expired.Load(), SendErrors: c.sendErrors.Load(),
-	}
 }

@@ -142,7 +142,7 @@ func TestAnswersOnce(t *testing.T) {
 	}
 	stats := s.Stats()
 	require.Equal(t, stats.Requests, stats.Replies)
-	require.Zero(t, stats.Expired)
+	require.Zero(t, stats.Dropped[announce.DropLease])
 	require.Zero(t, stats.SendErrors)
 }
 
@@ -302,15 +302,15 @@ func TestLease(t *testing.T) {
 	s.Renew(-time.Second)
 	before := s.Stats()
 	b.client.send(t, b.client.request(vip))
-	eventually(t, func() bool { return s.Stats().Expired > before.Expired }, "a request that comes too late")
+	eventually(t, func() bool { return s.Stats().Dropped[announce.DropLease] > before.Dropped[announce.DropLease] }, "a request that comes too late")
 	require.Equal(t, before.Replies, s.Stats().Replies)
 	// Nothing is announced either, though it is due. One that was being sent
 	// when the lease ended has been by now.
 	announced := s.Stats().Announced
 	for range 5 {
-		expired := s.Stats().Expired
+		expired := s.Stats().Dropped[announce.DropLease]
 		b.client.send(t, b.client.request(marker))
-		eventually(t, func() bool { return s.Stats().Expired > expired }, "another one")
+		eventually(t, func() bool { return s.Stats().Dropped[announce.DropLease] > expired }, "another one")
 		time.Sleep(20 * time.Millisecond)
 	}
 	require.Equal(t, announced, s.Stats().Announced)
@@ -320,11 +320,11 @@ func TestLease(t *testing.T) {
 	eventually(t, func() bool { return s.Stats().Announced > announced }, "announcements again")
 
 	// A lease runs out by itself.
-	expired := s.Stats().Expired
+	expired := s.Stats().Dropped[announce.DropLease]
 	s.Renew(time.Millisecond)
 	eventually(t, func() bool {
 		b.client.send(t, b.client.request(vip))
-		return s.Stats().Expired > expired
+		return s.Stats().Dropped[announce.DropLease] > expired
 	}, "the end of the lease")
 }
 

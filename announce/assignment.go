@@ -40,17 +40,22 @@ func (m Mode) String() string {
 
 // Assignment is what shall be done for one address.
 type Assignment struct {
-	// Addr is the address. IPv6 is not supported yet.
+	// Addr is the address, without a zone.
 	Addr netip.Addr
 	// Interfaces are the names of the interfaces that the address belongs on.
-	// None stands for every interface with a subnet that contains it. The
-	// slice is kept: it must not be changed afterwards.
+	// One that ends in * stands for all whose names begin with what is before
+	// it. None stands for every interface with a subnet that contains the
+	// address. The slice is kept: it must not be changed afterwards.
 	Interfaces []string
 	// Mode is what to do. The zero value is Standby.
 	Mode Mode
 	// Claim tells claims apart: with Answer, each new value announces the
-	// address again at once.
+	// address again at once, and repeats that.
 	Claim uint64
+	// Defense tells defenses apart: with Answer, each new value announces the
+	// address once more at once, without repeats, as one that is defended is
+	// (RFC 5227 section 2.4).
+	Defense uint64
 }
 
 // limitedBroadcast is everybody on the segment (RFC 919).
@@ -148,8 +153,13 @@ type Link struct {
 	Index int
 	// HardwareAddr is its Ethernet address; nil or zero if it has none.
 	HardwareAddr net.HardwareAddr
-	// Prefixes are its IPv4 addresses with their subnets, but for /32.
+	// Prefixes are its addresses with their subnets, but for those of a single
+	// address.
 	Prefixes []netip.Prefix
+	// Silent says that no other station was heard on it for a while, though
+	// known neighbors were asked: this host may be cut off. It is false while
+	// nothing is answered on the interface.
+	Silent bool
 	// Problem says why it can't be used, for people; empty if it can.
 	Problem string
 }
@@ -172,21 +182,9 @@ type Address struct {
 	// address, the latest one, or nil if none was seen since the mode or the
 	// claim last changed.
 	Rival net.HardwareAddr
-}
-
-// Stats counts what happened since the Announcer was made. What the kernel's
-// filter drops is not counted: frames that are no ARP for IPv4 on Ethernet, for
-// another station, or of a VLAN.
-type Stats struct {
-	Requests  uint64 // ARP requests for an address that is answered
-	Replies   uint64 // replies sent
-	Announced uint64 // gratuitous frames sent
-	Probes    uint64 // ARP probes sent
-	Sightings uint64 // frames of other stations that claim an address of ours
-
-	Malformed  uint64 // frames dropped: cut short, neither request nor reply, or from no station's address
-	Expired    uint64 // requests dropped: the lease had run out
-	SendErrors uint64 // frames that the kernel did not take
+	// Sightings is how many such frames were seen since the address was first
+	// assigned. The first is reported at once, more of them once a second.
+	Sightings uint64
 }
 
 // announceAfter returns when the announcement that follows the first n of a

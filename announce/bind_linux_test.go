@@ -60,7 +60,7 @@ func runObedient() int {
 			if command == "renew" {
 				a.Renew(time.Duration(n) * time.Millisecond)
 			}
-			fmt.Println(a.Stats().Expired)
+			fmt.Println(a.Stats().Dropped[announce.DropLease])
 		}
 	}()
 	said := false

@@ -50,8 +50,13 @@ func (b Bind) String() string {
 	return fmt.Sprintf("bind %d", uint8(b))
 }
 
-// DefaultRefresh is the Refresh of a zero Config.
-const DefaultRefresh = time.Minute
+// What the fields of a zero Config stand for.
+const (
+	DefaultRefresh    = time.Minute
+	DefaultRivalProbe = 10 * time.Second
+	DefaultBurst      = 16384
+	DefaultRate       = 20000
+)
 
 // Config configures an Announcer. The zero value is a good default.
 type Config struct {
@@ -63,6 +68,21 @@ type Config struct {
 	// period is spread by a quarter of it at random. Zero stands for
 	// DefaultRefresh.
 	Refresh time.Duration
+	// RivalProbe is how often at the least an address that is held is probed
+	// for, because another station that has it, too, may never speak up by
+	// itself. Each period is shortened by up to a quarter at random. Zero stands
+	// for DefaultRivalProbe.
+	RivalProbe time.Duration
+	// Burst is how many announcements may be sent without a pause, and Rate how
+	// many a second in the long run, over all addresses and interfaces. An
+	// announcement is two ARP frames or one neighbor advertisement. The first
+	// announcement of every address comes before the second of any. Zero stands
+	// for DefaultBurst and DefaultRate.
+	Burst, Rate int
+	// Router sets the router flag of neighbor advertisements (RFC 4861 section
+	// 4.4): the addresses are those of a router, which hosts use as their
+	// gateway.
+	Router bool
 	// Logger takes what happens. Nil discards it.
 	Logger *slog.Logger
 }
@@ -75,6 +95,15 @@ func (c *Config) validate() error {
 	}
 	if c.Refresh < 0 {
 		errs.Addf("Refresh", "%v is negative", c.Refresh)
+	}
+	if c.RivalProbe < 0 {
+		errs.Addf("RivalProbe", "%v is negative", c.RivalProbe)
+	}
+	if c.Burst < 0 {
+		errs.Addf("Burst", "%d is negative", c.Burst)
+	}
+	if c.Rate < 0 {
+		errs.Addf("Rate", "%d is negative", c.Rate)
 	}
 	return errs.Err()
 }

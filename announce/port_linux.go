@@ -224,7 +224,7 @@ func (p *port) handle(in, out []byte) bool {
 	count := &p.owner.counter
 	packet, ok := parseARP(in)
 	if !ok {
-		count.malformed.Add(1)
+		count.drop(DropShort)
 		return false
 	}
 
@@ -246,7 +246,7 @@ func (p *port) handle(in, out []byte) bool {
 	}
 	count.requests.Add(1)
 	if lease := p.owner.lease.Load(); lease != noLease && int64(p.clock.Now()) >= lease {
-		count.expired.Add(1)
+		count.drop(DropLease)
 		return false
 	}
 	replyTo(out, &packet, p.link.hw)
