@@ -18,9 +18,10 @@ import (
 // tells what another change would move.
 //
 // Without pools, requests can only name addresses, and these can be any unicast
-// addresses. With pools, each must be in one of them and not excluded; a network
-// or broadcast address, one that ends in .0 or .255, and one of a pool with
-// NoAutoAssign can be asked for by name.
+// addresses. With pools, each must be in one of them and not excluded; what is
+// only left out of automatic allocation can be asked for by name: a network,
+// broadcast or Subnet-Router anycast address, one that ends in .0 or .255, and
+// one of a pool with NoAutoAssign.
 //
 // The error is everything that is wrong, joined, each finding as a
 // [*ConfigError]. Paths are those of a configuration with Pools and Services,

@@ -50,6 +50,15 @@ func TestAutomaticAllocation(t *testing.T) {
 			addrs("2001:db8::fe", "2001:db8::ff", "2001:db8::100", "2001:db8::101"),
 		},
 		{
+			"IPv6 wraps around without the Subnet-Router anycast address",
+			pool.Pool{Ranges: ranges("2001:db8::6/125")},
+			addrs("2001:db8::6", "2001:db8::7", "2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4", "2001:db8::5"),
+		},
+		{"a /126 has three", pool.Pool{Ranges: ranges("2001:db8::4/126")}, addrs("2001:db8::5", "2001:db8::6", "2001:db8::7")},
+		{"a /127 has two", pool.Pool{Ranges: ranges("2001:db8::4/127")}, addrs("2001:db8::4", "2001:db8::5")},
+		{"a /128 has one", pool.Pool{Ranges: ranges("2001:db8::4/128")}, addrs("2001:db8::4")},
+		{"an IPv6 range has its ends", pool.Pool{Ranges: ranges("2001:db8::-2001:db8::1")}, addrs("2001:db8::", "2001:db8::1")},
+		{
 			"excludes",
 			pool.Pool{Ranges: ranges("10.0.0.4/29"), Exclude: ranges("10.0.0.4", "10.0.0.6-10.0.0.20", "10.0.0.1/32", "10.0.0.2/31")},
 			addrs("10.0.0.5"),
@@ -100,6 +109,14 @@ func TestNamedAddressesComeFirst(t *testing.T) {
 	require.Equal(t, pool.Assignment{Addr: netip.MustParseAddr("10.0.1.9"), Service: "named", Pool: "q"}, got)
 	_, ok = a.Lookup(netip.MustParseAddr("10.0.0.5"))
 	require.False(t, ok)
+}
+
+func TestNamesMayNotBeForHosts(t *testing.T) {
+	pools := []pool.Pool{{Name: "p", Ranges: ranges("2001:db8::/126", "10.0.0.0/30")}}
+	named := addrs("2001:db8::", "10.0.0.0", "10.0.0.3")
+	a := allocate(t, pools, pool.Request{Service: "named", Addresses: named}, pool.Request{Service: "rest", Pool: "p", Count: 5})
+	require.Equal(t, named, a.Addresses("named"))
+	require.Equal(t, addrs("2001:db8::1", "2001:db8::2", "2001:db8::3", "10.0.0.1", "10.0.0.2"), a.Addresses("rest"))
 }
 
 func TestWithoutPoolsAddressesNeedNone(t *testing.T) {
@@ -163,7 +180,7 @@ func TestAllIsOrderedByAddress(t *testing.T) {
 		{netip.MustParseAddr("10.0.0.1"), "c", "four", true},
 		{netip.MustParseAddr("10.0.0.9"), "a", "four", false},
 		{netip.MustParseAddr("10.0.0.10"), "a", "four", false},
-		{netip.MustParseAddr("2001:db8::"), "b", "six", false},
+		{netip.MustParseAddr("2001:db8::1"), "b", "six", false},
 	}, slices.Collect(a.All()))
 }
 

@@ -22,12 +22,16 @@
 // range from [Range.First] upwards, wrapping around at the end of a CIDR. A pool
 // with ranges of both families gives those of the first range until it is used
 // up; a service that wants one address of each family asks for them by name, or
-// there are two pools and two services. What is asked for by name, what a pool
-// excludes and the network and broadcast addresses of an IPv4 CIDR are left out.
+// there are two pools and two services. What is asked for by name and what a pool
+// excludes is left out, and so are the addresses of a CIDR that are not for hosts:
 //
-// An IPv6 CIDR has no such addresses, and gives its first one too. Where a router
-// is on the link, that is the router's (the Subnet-Router anycast address of RFC
-// 4291 section 2.6.1) and belongs into [Pool.Exclude].
+//   - IPv4, /30 or shorter: the network and broadcast addresses, which are the
+//     first and the last one. A /31 has neither (RFC 3021).
+//   - IPv6, /126 or shorter: the first one, the Subnet-Router anycast address
+//     that every router on the link answers for (RFC 4291 section 2.6.1). A
+//     /127 has none (RFC 6164).
+//
+// All of them can still be asked for by name.
 //
 // # Errors
 //

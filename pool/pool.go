@@ -34,8 +34,8 @@ type Pool struct {
 	NoAutoAssign bool
 	// AvoidBuggyIPs leaves IPv4 addresses that end in .0 and .255 out of
 	// automatic allocation, for equipment that takes every such address for a
-	// network or broadcast address. If false, only the network and broadcast
-	// addresses of a CIDR of /30 or shorter are left out.
+	// network or broadcast address. If false, only those of a CIDR of /30 or
+	// shorter are left out. It says nothing about IPv6.
 	AvoidBuggyIPs bool
 }
 

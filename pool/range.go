@@ -148,8 +148,8 @@ func (r Range) check() error {
 // IsValid reports whether r is not the zero Range.
 func (r Range) IsValid() bool { return r.from.IsValid() }
 
-// From returns the lowest address of r, the network address of a CIDR. It is
-// the zero Addr if r is not valid.
+// From returns the lowest address of r: of a CIDR the network address, or the
+// Subnet-Router anycast address. It is the zero Addr if r is not valid.
 func (r Range) From() netip.Addr { return r.from }
 
 // To returns the highest address of r, the broadcast address of an IPv4 CIDR.
@@ -158,8 +158,10 @@ func (r Range) To() netip.Addr { return r.to }
 
 // First returns the address that automatic allocation gives first. That is the
 // address before the slash of a CIDR, or the lowest host address if what is
-// written there is the network or broadcast address of an IPv4 CIDR of /30 or
-// shorter; and From for everything else. It is the zero Addr if r is not valid.
+// written there is not for hosts: the network or broadcast address of an IPv4
+// CIDR of /30 or shorter, the Subnet-Router anycast address of an IPv6 CIDR of
+// /126 or shorter. It is From for everything else, and the zero Addr if r is not
+// valid.
 func (r Range) First() netip.Addr {
 	if hosts := r.hosts(); !hosts.contains(r.start) {
 		return hosts.from
@@ -202,8 +204,8 @@ func halves(addr netip.Addr) (high, low uint64) {
 
 // All yields every address of r once, [Range.First] first, then upwards,
 // wrapping around from To to From. Automatic allocation takes this order, and
-// leaves out the network and broadcast addresses of an IPv4 CIDR of /30 or
-// shorter, which All yields too. It yields nothing if r is not valid.
+// leaves out the addresses of a CIDR that are not for hosts, which All yields
+// too. It yields nothing if r is not valid.
 func (r Range) All() iter.Seq[netip.Addr] {
 	return func(yield func(netip.Addr) bool) {
 		if !r.IsValid() {
@@ -264,12 +266,17 @@ func (r *Range) UnmarshalText(text []byte) error {
 
 func (r Range) span() span { return span{r.from, r.to} }
 
-// hosts returns what automatic allocation may give: all of r, but not the
-// network and broadcast addresses of an IPv4 CIDR of /30 or shorter. A /31 has
-// neither (RFC 3021).
+// hosts returns what automatic allocation may give: all of r, but of a CIDR with
+// more than two addresses neither the network and broadcast addresses (RFC 3021
+// has none in a /31) nor the Subnet-Router anycast address (RFC 6164 has none in
+// a /127).
 func (r Range) hosts() span {
-	if r.from.Is4() && 0 < r.bits && r.bits <= 30 {
+	switch {
+	case r.bits == 0 || int(r.bits) > r.from.BitLen()-2:
+		return r.span()
+	case r.from.Is4():
 		return span{r.from.Next(), r.to.Prev()}
+	default:
+		return span{r.from.Next(), r.to}
 	}
-	return r.span()
 }

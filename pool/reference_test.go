@@ -57,9 +57,13 @@ func naive(pools []pool.Pool, requests []pool.Request) (map[string][]netip.Addr,
 // mayBeAutomatic reports whether addr, which is in range r of p, can be given to
 // a service that does not ask for it by name.
 func mayBeAutomatic(p pool.Pool, r pool.Range, addr netip.Addr) bool {
-	prefix, err := netip.ParsePrefix(r.String())
-	if err == nil && addr.Is4() && prefix.Bits() <= 30 && (addr == r.From() || addr == r.To()) {
-		return false
+	if prefix, err := netip.ParsePrefix(r.String()); err == nil {
+		if addr.Is4() && prefix.Bits() <= 30 && (addr == r.From() || addr == r.To()) {
+			return false
+		}
+		if addr.Is6() && prefix.Bits() <= 126 && addr == r.From() {
+			return false
+		}
 	}
 	if last := addr.AsSlice()[addr.BitLen()/8-1]; addr.Is4() && p.AvoidBuggyIPs && (last == 0 || last == 255) {
 		return false
