@@ -119,6 +119,27 @@ func TestNamesMayNotBeForHosts(t *testing.T) {
 	require.Equal(t, addrs("2001:db8::1", "2001:db8::2", "2001:db8::3", "10.0.0.1", "10.0.0.2"), a.Addresses("rest"))
 }
 
+func TestAutomatic(t *testing.T) {
+	pools := []pool.Pool{{Name: "p", Ranges: ranges("10.0.0.0/24")}}
+	a := allocate(t, pools,
+		pool.Request{Service: "named", Addresses: addrs("10.0.0.2")},
+		pool.Request{Service: "from a pool", Pool: "p", Count: 2},
+		pool.Request{Service: "from any", Count: 1},
+		pool.Request{Service: "gone", Pool: "p", Reserved: true},
+	)
+	for addr, want := range map[string]bool{
+		"10.0.0.1": true,
+		"10.0.0.2": false,
+		"10.0.0.3": true,
+		"10.0.0.4": true,
+		"10.0.0.5": true,
+		"10.0.0.6": false, // nobody's
+	} {
+		require.Equal(t, want, a.Automatic(netip.MustParseAddr(addr)), addr)
+	}
+	require.False(t, a.Automatic(netip.Addr{}))
+}
+
 func TestWithoutPoolsAddressesNeedNone(t *testing.T) {
 	a := allocate(t, nil, pool.Request{Service: "web", Addresses: addrs("192.168.122.100", "2001:db8::1")})
 	require.Equal(t, []pool.Assignment{
@@ -280,6 +301,7 @@ func TestNilAllocationIsEmpty(t *testing.T) {
 	require.Empty(t, slices.Collect(a.All()))
 	_, ok := a.Lookup(netip.MustParseAddr("10.0.0.1"))
 	require.False(t, ok)
+	require.False(t, a.Automatic(netip.MustParseAddr("10.0.0.1")))
 }
 
 func TestLargeIPv6PoolCostsNothing(t *testing.T) {

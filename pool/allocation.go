@@ -59,6 +59,15 @@ func (a *Allocation) Lookup(addr netip.Addr) (Assignment, bool) {
 	return a.byAddr[i], true
 }
 
+// Automatic reports whether addr was allocated automatically. Nobody chose such an
+// address, so one that turns out to be taken belongs into [Pool.Exclude]. It is
+// false for an address that was asked for by name, and for one that is not
+// allocated.
+func (a *Allocation) Automatic(addr netip.Addr) bool {
+	s, ok := a.Lookup(addr)
+	return ok && len(a.services[s.Service].request.Addresses) == 0
+}
+
 // All yields every assignment in ascending order of address, IPv4 before IPv6,
 // those of reserved services too. Two allocations are the same exactly if they
 // yield the same, so a digest over All tells nodes that differ.

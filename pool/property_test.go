@@ -132,6 +132,9 @@ func TestNoAddressTwiceAndNoneThatMayNotBe(t *testing.T) {
 			if !byName[s.Addr] && !mayBeAutomatic(p, r, s.Addr) {
 				t.Fatalf("%v of %v is assigned automatically", s.Addr, r)
 			}
+			if a.Automatic(s.Addr) == byName[s.Addr] {
+				t.Fatalf("%v is asked for by name: %t, automatic: %t", s.Addr, byName[s.Addr], a.Automatic(s.Addr))
+			}
 			if found, ok := a.Lookup(s.Addr); !ok || found != s {
 				t.Fatalf("All has %v, Lookup %v", s, found)
 			}
