@@ -31,7 +31,8 @@
 // A [Decision] asks its owner to claim the address if it does not hold it yet.
 // That is a takeover if this very view saw the address held until the event that
 // freed it. Once there was neither holder nor owner, and for a member that has
-// just started, it is a first claim: a stranger may use the address by now.
+// just started, it is a first claim: a stranger may use the address by now. So
+// is the claim after a holder gave the address up as [Disputed]: a stranger does.
 //
 // # Terms
 //

@@ -29,7 +29,7 @@ const (
 	Draining Reason = 6
 	// Joining means that the member does not know the others yet.
 	Joining Reason = 7
-	// Disputed means that a station outside of the cluster answers for the address.
+	// Disputed means that a station outside of the cluster uses the address.
 	Disputed Reason = 8
 )
 
@@ -88,9 +88,9 @@ type Entry struct {
 	// the claim was made while From was alive and held. Empty if the holder
 	// was gone, or if there was none.
 	From string
-	// Isolated says that the holder was out of touch: it has heard no other
-	// station on its interface since a member was last lost, or its process did
-	// not run for longer than its lease.
+	// Isolated says that the holder was out of touch: it heard no other station
+	// on the interfaces that it announces the address on, or its process did not
+	// run for longer than its lease. It stands while two holders meet.
 	Isolated bool
 }
 

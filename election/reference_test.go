@@ -60,7 +60,8 @@ func (before reference) next(p election.Policy, live []election.Offer) reference
 					d.Owner = before[0].node
 				}
 			}
-			d.Takeover = d.Holder != "" || last.Holder != "" || last.Takeover
+			disputed := slices.ContainsFunc(all, func(c claimant) bool { return c.node == last.Holder && c.Reason == election.Disputed })
+			d.Takeover = d.Holder != "" || !disputed && (last.Holder != "" || last.Takeover)
 		}
 		after[addr] = d
 	}

@@ -36,7 +36,8 @@ type Decision struct {
 	Term uint64
 	// Takeover says that this view saw a holder until the event that freed the
 	// address, or still sees it: the owner may claim without a probe. False if
-	// there is no owner; once that was so the next claim is a first one.
+	// there is no owner, or if the holder gave way to a station outside of the
+	// cluster (Disputed); once that was so the next claim is a first one.
 	Takeover bool
 }
 
@@ -143,8 +144,16 @@ func decide(last Decision, seats []seat, quorum bool) Decision {
 		return d
 	}
 	d.Owner = owner.offer.Node
-	d.Takeover = d.Holder != "" || last.Holder != "" || last.Takeover
+	d.Takeover = d.Holder != "" || (last.Holder != "" || last.Takeover) && !gaveWay(last.Holder, seats)
 	return d
+}
+
+// gaveWay reports whether the last holder gave the address up to a station
+// outside of the cluster.
+func gaveWay(holder string, seats []seat) bool {
+	return slices.ContainsFunc(seats, func(s seat) bool {
+		return s.offer.Node == holder && s.entry.Reason == Disputed
+	})
 }
 
 // best returns the candidate that ranks first, or nil if there is none.
