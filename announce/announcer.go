@@ -58,8 +58,7 @@ func New(c Config) (*Announcer, error) {
 // address that is no longer to be answered is neither answered nor announced any
 // more, where this package answers: with the mode Interface the kernel does, a
 // moment longer. Everything else follows at once, on Run's goroutine. An assignment that can't be is an
-// error that joins a *ConfigError for each, and then nothing has changed. IPv6
-// addresses are refused with an error that wraps [errors.ErrUnsupported].
+// error that joins a *ConfigError for each, and then nothing has changed.
 func (a *Announcer) Set(assignments []Assignment) error {
 	if err := validate(assignments); err != nil {
 		return err
@@ -96,7 +95,14 @@ func (a *Announcer) leased() bool {
 }
 
 // Stats returns the counters.
-func (a *Announcer) Stats() Stats { return a.counter.load() }
+func (a *Announcer) Stats() Stats {
+	a.mu.Lock()
+	for _, p := range a.ports {
+		p.overruns()
+	}
+	a.mu.Unlock()
+	return a.counter.load()
+}
 
 // Run opens what it needs and works until ctx is cancelled. Then it takes back
 // what it bound and returns nil. It calls report with all facts when it has

@@ -187,17 +187,27 @@ type Address struct {
 	Sightings uint64
 }
 
+// repeats are the pauses before the announcements that repeat the first one.
+var repeats = [...]time.Duration{
+	50 * time.Millisecond, 200 * time.Millisecond, 750 * time.Millisecond, time.Second, 2 * time.Second,
+}
+
 // announceAfter returns when the announcement that follows the first n of a
 // claim is due, counted from the one before it: five repeats over some seconds,
 // then a refresh with jitter. spread is a random number below 1.
 func announceAfter(n int, refresh time.Duration, spread float64) time.Duration {
-	repeats := [...]time.Duration{
-		50 * time.Millisecond, 200 * time.Millisecond, 750 * time.Millisecond, time.Second, 2 * time.Second,
-	}
 	if n <= len(repeats) {
 		return repeats[n-1]
 	}
 	return refresh*3/4 + time.Duration(spread*float64(refresh)/2)
+}
+
+// isRefresh reports whether the n-th announcement of a claim is a refresh.
+func isRefresh(n int) bool { return n > len(repeats)+1 }
+
+// rivalProbeAfter returns the pause before the next probe for a rival.
+func rivalProbeAfter(most time.Duration, spread float64) time.Duration {
+	return most - time.Duration(spread*float64(most)/4)
 }
 
 // The probe of RFC 5227 section 2.1.1 with shorter intervals (section 1.1 has

@@ -11,18 +11,26 @@ import (
 // claim is an assignment and what became of it.
 type claim struct {
 	Assignment
-	on    []*port   // the ports that carry it
-	sent  int       // announcements, or probes, of this mode and claim
-	due   time.Time // of the next one
-	index int       // in the queue; -1 if there is nothing to send
-	probe ProbeResult
-	rival *hardwareAddr
+	on    []*port // the ports that carry it
+	sent  int     // announcements, or probes, of this mode and claim
+	due   time.Time
+	index int // in the queue; -1 if there is nothing to send
+
+	// Of Answer; due is the earlier of the two, or at once for a defense.
+	announceAt, probeAt time.Time
+	defend              bool
+
+	probe     ProbeResult // of Probe
+	rival     *hardwareAddr
+	sightings uint64
+	sightedAt time.Time // when sightings were last reported
 }
 
 // claim makes the claims what the assignments ask for. What is new, or is on an
 // interface that is, has its first frame due at once.
 func (e *engine) claim(assignments []Assignment) {
-	var on []*port // reused
+	var on []*port                      // reused
+	answered := make(map[*hearing]bool) // and whether something was just claimed
 	for i := range assignments {
 		a := &assignments[i]
 		c := e.claims[a.Addr]
@@ -31,15 +39,19 @@ func (e *engine) claim(assignments []Assignment) {
 			e.claims[a.Addr] = c
 		}
 		again := c.Mode != a.Mode || c.Claim != a.Claim
+		defend := a.Mode == Answer && !again && c.Defense != a.Defense
 		if again {
-			c.probe, c.rival = Unknown, nil
+			c.probe, c.rival, c.sightedAt = Unknown, nil, time.Time{}
 		}
 		c.Assignment = *a
 		on = on[:0]
 		for _, p := range e.ports {
-			if p.link.carries(a) {
+			if p.carries(a) {
 				on = append(on, p)
 				again = again || !slices.Contains(c.on, p)
+				if a.Mode == Answer {
+					answered[p.hearing] = answered[p.hearing] || again
+				}
 			}
 		}
 		if !slices.Equal(on, c.on) {
@@ -51,9 +63,16 @@ func (e *engine) claim(assignments []Assignment) {
 		case again:
 			// Due before every repeat: the first frame of every address comes
 			// before the second of any.
-			c.sent = 0
+			c.sent, c.defend = 0, false
+			e.schedule(c, e.started)
+		case defend:
+			c.defend = true
 			e.schedule(c, e.started)
 		}
+	}
+	for _, h := range e.hearings {
+		claimed, needed := answered[h]
+		h.need(needed, claimed)
 	}
 	if len(e.claims) == len(assignments) {
 		return
@@ -65,6 +84,46 @@ func (e *engine) claim(assignments []Assignment) {
 			delete(e.claims, addr)
 		}
 	}
+}
+
+// joinGroups finds what groups the ports of NDP have to be members of: those of
+// all their addresses, held or not, so that a takeover need not wait for a switch
+// to learn of it.
+func (e *engine) joinGroups() {
+	for _, p := range e.ports {
+		if p.groups == nil {
+			continue
+		}
+		wanted := make(map[netip.Addr]bool)
+		for addr, c := range e.claims {
+			if slices.Contains(c.on, p) {
+				wanted[groupOf(addr)] = true
+			}
+		}
+		p.groups.sync(wanted)
+	}
+}
+
+// stepGroups does a part of that, and sees to what can't be.
+func (e *engine) stepGroups() {
+	until := time.Now().Add(stepTime)
+	for _, p := range e.ports {
+		if p.groups == nil || !p.groups.busy() {
+			continue
+		}
+		if p.groups.step(until); p.groups.busy() {
+			return
+		}
+		for group, err := range p.groups.failed {
+			e.trouble("cannot join a multicast group", err, "interface", p.link.name, "group", group, "failed", len(p.groups.failed))
+			break // one stands for all
+		}
+	}
+}
+
+// joining reports whether a port has groups to join or leave.
+func (e *engine) joining() bool {
+	return slices.ContainsFunc(e.ports, func(p *port) bool { return p.groups != nil && p.groups.busy() })
 }
 
 // schedule puts the claim at its place in the queue.
@@ -84,10 +143,11 @@ func (e *engine) unschedule(c *claim) {
 	}
 }
 
-// transmit sends what is due, for a bounded number of claims at a time.
+// transmit sends what is due, for a bounded number of claims at a time and as
+// fast as the pacer lets it.
 func (e *engine) transmit(now time.Time) {
 	for range sendBatch {
-		if len(e.queue) == 0 || e.queue[0].due.After(now) {
+		if len(e.queue) == 0 || e.queue[0].due.After(now) || !e.pacer.ready(now) {
 			return
 		}
 		switch c := e.queue[0]; {
@@ -96,13 +156,21 @@ func (e *engine) transmit(now time.Time) {
 		case c.Mode == Probe:
 			e.transmitProbe(c, now)
 		default:
-			e.transmitAnnouncement(c, now)
+			e.transmitAnswer(c, now)
 		}
 	}
 }
 
 // transmitProbe sends the next probe, or finds that nobody has answered them.
 func (e *engine) transmitProbe(c *claim, now time.Time) {
+	for _, p := range c.on {
+		if p.groups != nil && !p.groups.tried(c.Addr) {
+			// Who detects duplicates joins the group first, to hear others
+			// that do the same (RFC 4862 section 5.4.2).
+			e.schedule(c, now.Add(stepTime))
+			return
+		}
+	}
 	if c.sent == probeNum {
 		if now.Sub(c.due) > probeWait {
 			// This process did not run in time: what answers have come may
@@ -114,13 +182,8 @@ func (e *engine) transmitProbe(c *claim, now time.Time) {
 		e.unschedule(c)
 		return
 	}
-	sent := e.sendOn(c, mayProbe, func(own hardwareAddr) ([][]byte, error) {
-		frame, err := probe(c.Addr, own)
-		return [][]byte{frame}, err
-	})
-	e.counter.probes.Add(uint64(sent))
 	wait := probeInterval
-	if sent > 0 { // otherwise nobody has heard the question
+	if e.sendProbe(c, now) { // otherwise nobody has heard the question
 		if c.sent++; c.sent == probeNum {
 			wait = probeWait
 		}
@@ -128,17 +191,69 @@ func (e *engine) transmitProbe(c *claim, now time.Time) {
 	e.schedule(c, now.Add(wait))
 }
 
-// transmitAnnouncement announces the claim, if the lease holds: without it
-// another node may have the address by now.
-func (e *engine) transmitAnnouncement(c *claim, now time.Time) {
-	if e.leased() {
-		sent := e.sendOn(c, mayAnnounce, func(own hardwareAddr) ([][]byte, error) { return gratuitous(c.Addr, own) })
-		e.counter.announced.Add(uint64(sent))
-		if sent > 0 {
-			c.sent++
+// transmitAnswer announces or defends the claim, or probes for a rival that has
+// the address too, if the lease holds: without it another node may have the
+// address by now.
+func (e *engine) transmitAnswer(c *claim, now time.Time) {
+	leased := e.leased()
+	if c.sent == 0 || c.defend || !now.Before(c.announceAt) {
+		sent := 0
+		if leased {
+			sent = e.announce(c, now)
+		}
+		switch {
+		case c.defend: // on top of the repeats and the refresh
+			c.defend = false
+		case c.sent == 0 && sent > 0:
+			c.sent = 1
+			c.announceAt = now.Add(announceAfter(c.sent, e.config.Refresh, 0))
+			c.probeAt = now.Add(rivalProbeAfter(e.config.RivalProbe, rand.Float64()))
+		default:
+			if sent > 0 {
+				if c.sent++; isRefresh(c.sent) {
+					c.probeAt = now
+				}
+			}
+			c.announceAt = now.Add(announceAfter(max(1, c.sent), e.config.Refresh, rand.Float64()))
 		}
 	}
-	e.schedule(c, now.Add(announceAfter(max(1, c.sent), e.config.Refresh, rand.Float64())))
+	if c.sent == 0 {
+		e.schedule(c, c.announceAt)
+		return
+	}
+	if !now.Before(c.probeAt) {
+		if leased {
+			e.sendProbe(c, now)
+		}
+		c.probeAt = now.Add(rivalProbeAfter(e.config.RivalProbe, rand.Float64()))
+	}
+	if c.probeAt.Before(c.announceAt) {
+		e.schedule(c, c.probeAt)
+	} else {
+		e.schedule(c, c.announceAt)
+	}
+}
+
+// announce sends an announcement of the claim, and returns how many frames were
+// sent.
+func (e *engine) announce(c *claim, now time.Time) int {
+	sent := e.sendOn(c, mayAnnounce, func(own hardwareAddr) ([][]byte, error) {
+		return announcement(c.Addr, own, e.config.Router)
+	})
+	e.counter.announced.Add(uint64(sent))
+	e.pacer.sent(now)
+	return sent
+}
+
+// sendProbe sends a probe for the claim, and reports whether it was sent.
+func (e *engine) sendProbe(c *claim, now time.Time) bool {
+	sent := e.sendOn(c, mayProbe, func(own hardwareAddr) ([][]byte, error) {
+		frame, err := probe(c.Addr, own)
+		return [][]byte{frame}, err
+	})
+	e.counter.probes.Add(uint64(sent))
+	e.pacer.sent(now)
+	return sent > 0
 }
 
 // sendOn sends the frames on every port of the claim whose table still allows
@@ -150,27 +265,36 @@ func (e *engine) sendOn(c *claim, allowed watch, frames func(own hardwareAddr) (
 			e.logger.Error("cannot build a frame", "address", c.Addr, "error", err)
 			continue
 		}
-		sent += p.send(c.Addr.As4(), allowed, list)
+		sent += p.send(c.Addr, allowed, list)
 	}
 	return sent
 }
 
 // takeSightings takes note of other stations that claim addresses. Under a flood
-// of claims it is woken now and then only.
+// of claims it is woken now and then only, and reports an address once in
+// sightedEvery.
 func (e *engine) takeSightings(now time.Time) {
 	for _, p := range e.ports {
-		p.takeSeen(func(addr [4]byte, hw hardwareAddr) {
+		p.takeSeen(func(addr netip.Addr, s sighting) {
 			e.quietUntil = now.Add(sightingsEvery)
-			c := e.claims[netip.AddrFrom4(addr)]
-			if c == nil || c.Mode == Standby || c.rival != nil && *c.rival == hw {
+			c := e.claims[addr]
+			if c == nil || c.Mode == Standby {
 				return
 			}
-			c.rival, e.changes = &hw, true
+			c.sightings += s.count
+			c.rival = &s.sender
+			if report := c.sightedAt.Add(sightedEvery); now.Before(report) {
+				if e.sightAt.IsZero() || report.Before(e.sightAt) {
+					e.sightAt = report
+				}
+				return
+			}
+			c.sightedAt, e.changes = now, true
 			if c.Mode == Probe && c.probe == Unknown {
 				c.probe = Conflict
 				e.unschedule(c)
 			}
-			e.logger.Debug("another station claims an address", "address", c.Addr, "hardware", hw, "interface", p.link.name)
+			e.logger.Debug("another station claims an address", "address", c.Addr, "hardware", s.sender, "interface", p.link.name)
 		})
 	}
 }

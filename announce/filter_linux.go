@@ -1,8 +1,8 @@
 package announce
 
 import (
-	"github.com/mdlayher/ethernet"
 	"golang.org/x/net/bpf"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -12,10 +12,14 @@ const (
 	drop   = 0
 )
 
-// filter returns the program by which the kernel drops what no responder needs
-// to see, before it wakes the process.
-func filter() ([]bpf.RawInstruction, error) {
-	return bpf.Assemble(append(arrival(), content()...))
+// filter returns the program by which the kernel drops what no responder of the
+// protocol, ARP or NDP, needs to see, before it wakes the process.
+func filter(v6 bool) ([]bpf.RawInstruction, error) {
+	program := arrival()
+	if v6 {
+		program = append(program, discovery()...)
+	}
+	return bpf.Assemble(append(program, bpf.RetConstant{Val: accept}))
 }
 
 // arrival drops by what the kernel knows of a frame besides its bytes: frames of
@@ -40,22 +44,16 @@ func arrival() []bpf.Instruction {
 	}
 }
 
-// content accepts only ARP for IPv4 on Ethernet (RFC 826).
-func content() []bpf.Instruction {
-	var program []bpf.Instruction
-	for _, c := range []struct {
-		load bpf.Instruction
-		want uint32
-	}{
-		{bpf.LoadAbsolute{Off: offEtherType, Size: 2}, uint32(ethernet.EtherTypeARP)},
-		{bpf.LoadAbsolute{Off: offARP, Size: 4}, uint32(arpHeader >> 16 & 0xffffffff)},
-		{bpf.LoadAbsolute{Off: offARP + 4, Size: 2}, uint32(arpHeader & 0xffff)},
-	} {
-		program = append(program,
-			c.load,
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: c.want, SkipTrue: 1},
-			bpf.RetConstant{Val: drop},
-		)
+// discovery drops the IPv6 packets that are neither a neighbor solicitation nor
+// an advertisement: a port must not be woken by ordinary traffic.
+func discovery() []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: offNextHeader, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: protoICMPv6, SkipTrue: 1},
+		bpf.RetConstant{Val: drop},
+		bpf.LoadAbsolute{Off: offICMP, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(ipv6.ICMPTypeNeighborSolicitation), SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(ipv6.ICMPTypeNeighborAdvertisement), SkipTrue: 1},
+		bpf.RetConstant{Val: drop},
 	}
-	return append(program, bpf.RetConstant{Val: accept})
 }

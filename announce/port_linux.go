@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,21 +15,25 @@ import (
 	"github.com/l2vip/l2vip/internal/clock"
 )
 
-// port is an interface in use: a socket, and the responder that reads from it.
+// port is an interface in use for one protocol, ARP or NDP: a socket, and the
+// responder that reads from it.
 type port struct {
-	link  link // its prefixes change under the Announcer's lock, the rest never
-	conn  *packet.Conn
-	raw   syscall.RawConn
-	owner *Announcer
-	own   *atomic.Pointer[map[hardwareAddr]bool] // the hardware addresses of this host
-	clock clock.Reader                           // the responder's
+	link    link // its prefixes change under the Announcer's lock, the rest never
+	v6      bool
+	conn    *packet.Conn
+	raw     syscall.RawConn
+	owner   *Announcer
+	own     *atomic.Pointer[map[hardwareAddr]bool] // the hardware addresses of this host
+	clock   clock.Reader                           // the responder's
+	hearing *hearing                               // shared by the ports of an interface
+	groups  *groups                                // of NDP only
 
 	// mu is held while a frame is answered or sent, so that when fill returns
 	// nothing is sent any more for an address that is gone. Nothing waits
 	// while it is held.
 	mu    sync.Mutex
-	table map[[4]byte]watch
-	seen  map[[4]byte]hardwareAddr // other stations that claimed an address since the last takeSeen
+	table map[netip.Addr]watch
+	seen  map[netip.Addr]sighting // other stations that claimed an address since the last takeSeen
 
 	sighted chan<- struct{} // capacity 1: seen has something
 	failed  chan<- failure
@@ -47,28 +52,42 @@ const (
 	mayAnnounce                   // may announce it
 )
 
+// sighting is what was seen of other stations that claim an address.
+type sighting struct {
+	sender hardwareAddr // the latest
+	count  uint64
+}
+
 // failure is a port that can't be read from any more.
 type failure struct {
 	port *port
 	err  error
 }
 
-// sendBuffer is how many bytes of frames the kernel takes before the interface
-// has sent them: a burst of announcements fits.
-const sendBuffer = 4 << 20
-
-// readBatch is how many frames a responder reads before it looks whether it was
-// closed: under a flood it never waits for one.
-const readBatch = 64
+const (
+	// sendBuffer is how many bytes of frames the kernel takes before the
+	// interface has sent them: a burst of announcements fits.
+	sendBuffer = 4 << 20
+	// readBatch is how many frames a responder reads before it looks whether it
+	// was closed: under a flood it never waits for one.
+	readBatch = 64
+	// readLen is how many bytes of a frame are read. A longer one is cut off,
+	// and dropped; neither protocol has use for so many.
+	readLen = 9216
+)
 
 // openPort opens a socket on the interface; start begins to read from it.
-func (e *engine) openPort(l link) (*port, error) {
-	program, err := filter()
+func (e *engine) openPort(l link, v6 bool, h *hearing) (*port, error) {
+	program, err := filter(v6)
 	if err != nil {
 		return nil, fmt.Errorf("packet filter: %w", err)
 	}
+	protocol := unix.ETH_P_ARP
+	if v6 {
+		protocol = unix.ETH_P_IPV6
+	}
 	ifi := &net.Interface{Index: l.index, Name: l.name, HardwareAddr: l.hw[:]}
-	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_ARP, &packet.Config{Filter: program})
+	conn, err := packet.Listen(ifi, packet.Raw, protocol, &packet.Config{Filter: program})
 	if err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
@@ -79,11 +98,15 @@ func (e *engine) openPort(l link) (*port, error) {
 	_ = raw.Control(func(fd uintptr) { // without CAP_NET_ADMIN the default has to do
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer)
 	})
-	return &port{
-		link: l, conn: conn, raw: raw, owner: e.Announcer, own: &e.own,
-		seen: make(map[[4]byte]hardwareAddr), sighted: e.seen,
+	p := &port{
+		link: l, v6: v6, conn: conn, raw: raw, owner: e.Announcer, own: &e.own, hearing: h,
+		seen: make(map[netip.Addr]sighting), sighted: e.seen,
 		failed: e.failed, quit: make(chan struct{}),
-	}, nil
+	}
+	if v6 {
+		p.groups = newGroups(l.index)
+	}
+	return p, nil
 }
 
 // start begins to answer.
@@ -100,28 +123,42 @@ func (p *port) start() {
 
 // close ends the responder and joins it.
 func (p *port) close() {
+	p.overruns()
 	close(p.quit)
 	p.conn.Close()
 	p.done.Wait()
+	if p.groups != nil {
+		p.groups.close()
+	}
 }
+
+// overruns counts the frames that the kernel had no room for since the last call.
+func (p *port) overruns() {
+	if stats, err := p.conn.Stats(); err == nil {
+		p.owner.counter.dropped[DropOverrun].Add(uint64(stats.Drops))
+	}
+}
+
+// carries reports whether the assignment belongs on the port.
+func (p *port) carries(a *Assignment) bool { return a.Addr.Is6() == p.v6 && p.link.carries(a) }
 
 // fill makes the port answer, watch and announce as the assignments say. When it
 // returns, nothing that they don't say is sent.
 func (p *port) fill(assignments []Assignment, bind Bind) {
-	table := make(map[[4]byte]watch, len(assignments))
+	table := make(map[netip.Addr]watch, len(assignments))
 	for i := range assignments {
 		a := &assignments[i]
-		if !p.link.carries(a) {
+		if a.Mode == Standby || !p.carries(a) {
 			continue
 		}
 		switch {
 		case a.Mode == Probe:
-			table[a.Addr.As4()] = watchClaims | watchProbes | mayProbe
-		case a.Mode == Answer && bind == Interface:
+			table[a.Addr] = watchClaims | watchProbes | mayProbe
+		case bind == Interface:
 			// The kernel answers; a second answer would only confuse.
-			table[a.Addr.As4()] = watchClaims | mayAnnounce
-		case a.Mode == Answer:
-			table[a.Addr.As4()] = watchClaims | mayAnnounce | mayAnswer
+			table[a.Addr] = watchClaims | mayProbe | mayAnnounce
+		default:
+			table[a.Addr] = watchClaims | mayProbe | mayAnnounce | mayAnswer
 		}
 	}
 	p.mu.Lock()
@@ -137,7 +174,7 @@ func (p *port) fill(assignments []Assignment, bind Bind) {
 // send sends the frames if the table allows it for the address, and returns how
 // many the kernel took. It never waits: an interface that is stuck must not hold
 // up others.
-func (p *port) send(addr [4]byte, allowed watch, frames [][]byte) (sent int) {
+func (p *port) send(addr netip.Addr, allowed watch, frames [][]byte) (sent int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.table[addr]&allowed == 0 {
@@ -147,27 +184,34 @@ func (p *port) send(addr [4]byte, allowed watch, frames [][]byte) (sent int) {
 		if allowed == mayAnnounce && !p.owner.leased() {
 			break // the process may have been stopped since the frame before
 		}
-		var failure error
-		err := p.raw.Write(func(fd uintptr) bool {
-			_, failure = unix.Write(int(fd), frame)
-			return true
-		})
-		if err != nil || failure != nil {
-			p.owner.counter.sendErrors.Add(1)
-			continue
+		if p.write(frame) {
+			sent++
 		}
-		sent++
 	}
 	return sent
 }
 
-// takeSeen calls yield for each address that another station claimed since the
+// write sends one frame, and reports whether the kernel took it.
+func (p *port) write(frame []byte) bool {
+	var failure error
+	err := p.raw.Write(func(fd uintptr) bool {
+		_, failure = unix.Write(int(fd), frame)
+		return true
+	})
+	if err != nil || failure != nil {
+		p.owner.counter.sendErrors.Add(1)
+		return false
+	}
+	return true
+}
+
+// takeSeen calls yield for each address that other stations claimed since the
 // last call.
-func (p *port) takeSeen(yield func(addr [4]byte, hw hardwareAddr)) {
+func (p *port) takeSeen(yield func(netip.Addr, sighting)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for addr, hw := range p.seen {
-		yield(addr, hw)
+	for addr, s := range p.seen {
+		yield(addr, s)
 	}
 	clear(p.seen)
 }
@@ -175,8 +219,7 @@ func (p *port) takeSeen(yield func(addr [4]byte, hw hardwareAddr)) {
 // respond reads frames and answers them until the port is closed, which is no
 // error, or the interface fails. It allocates nothing per frame.
 func (p *port) respond() error {
-	// What is longer than the buffer is cut off; an ARP packet never is.
-	in, out := make([]byte, 128), make([]byte, frameLen)
+	in, out, m := make([]byte, readLen), make([]byte, replyLen), new(message)
 	var failure error
 	for {
 		err := p.raw.Read(func(fd uintptr) bool {
@@ -191,7 +234,7 @@ func (p *port) respond() error {
 					failure = err
 					return true
 				default:
-					p.answer(int(fd), in[:n], out)
+					p.answer(int(fd), in[:n], m, out)
 				}
 			}
 			return true
@@ -205,50 +248,62 @@ func (p *port) respond() error {
 	}
 }
 
-// answer looks at one frame, and sends the reply to it if one is due.
-func (p *port) answer(fd int, in, out []byte) {
+// answer looks at one frame, and sends the answer to it if one is due.
+func (p *port) answer(fd int, in []byte, m *message, out []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.handle(in, out) {
+	frame := p.handle(in, m, out)
+	if frame == nil {
 		return
 	}
 	p.owner.counter.replies.Add(1) // before anybody can have seen it
-	if _, err := unix.Write(fd, out); err != nil {
+	if _, err := unix.Write(fd, frame); err != nil {
 		p.owner.counter.sendErrors.Add(1)
 	}
 }
 
-// handle looks at one frame and reports whether out is now the reply to it. The
-// caller holds mu.
-func (p *port) handle(in, out []byte) bool {
+// handle looks at one frame, and returns the answer to it, made in out, or nil.
+// The caller holds mu.
+func (p *port) handle(in []byte, m *message, out []byte) []byte {
 	count := &p.owner.counter
-	packet, ok := parseARP(in)
-	if !ok {
-		count.drop(DropShort)
-		return false
+	if why, ok := parse(in, m); !ok {
+		count.drop(why)
+		return nil
 	}
-
-	// Another station that uses a sender address claims it (RFC 5227 section
-	// 2.4); one that probes for an address that we probe for is about to
-	// (section 2.1.1).
-	claimed, claims := packet.senderIP, watchClaims
-	if claimed == [4]byte{} && packet.op == opRequest {
-		claimed, claims = packet.targetIP, watchProbes
-	}
-	if p.table[claimed]&claims != 0 && !(*p.own.Load())[packet.senderHW] {
-		count.sightings.Add(1)
-		p.seen[claimed] = packet.senderHW
-		signal(p.sighted)
-	}
-
-	if packet.op != opRequest || packet.senderIP == packet.targetIP || p.table[packet.targetIP]&mayAnswer == 0 {
-		return false
+	asked := m.question && p.table[m.target]&mayAnswer != 0
+	if claimed := p.note(m); !asked {
+		if !claimed {
+			count.drop(DropOther)
+		}
+		return nil
 	}
 	count.requests.Add(1)
 	if lease := p.owner.lease.Load(); lease != noLease && int64(p.clock.Now()) >= lease {
 		count.drop(DropLease)
+		return nil
+	}
+	return reply(out, m, p.link.hw, p.owner.config.Router)
+}
+
+// note takes note of what a frame tells of its sender, and reports whether that
+// claims an address here. The caller holds mu.
+func (p *port) note(m *message) bool {
+	if (*p.own.Load())[m.sender] {
 		return false
 	}
-	replyTo(out, &packet, p.link.hw)
+	if p.hearing.note(p.clock.Now()) {
+		signal(p.sighted)
+	}
+	claimed, probing := m.claim()
+	wanted := watchClaims
+	if probing {
+		wanted = watchProbes
+	}
+	if p.table[claimed]&wanted == 0 {
+		return false
+	}
+	p.owner.counter.sightings.Add(1)
+	p.seen[claimed] = sighting{m.sender, p.seen[claimed].count + 1}
+	signal(p.sighted)
 	return true
 }

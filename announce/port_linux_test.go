@@ -14,30 +14,29 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The filter lets through all that parseARP takes, and no other ARP. What it says
-// of VLANs and of packet types is shown on the wire: bpf.VM has no extensions but
-// the length.
-func TestFilterAgreesWithParseARP(t *testing.T) {
-	vm, err := bpf.NewVM(content())
+// The filter of NDP lets through all that parseNDP takes, and no other IPv6. What
+// it says of VLANs and of packet types is shown on the wire: bpf.VM has no
+// extensions but the length.
+func TestFilterAgreesWithParseNDP(t *testing.T) {
+	vm, err := bpf.NewVM(append(discovery(), bpf.RetConstant{Val: accept}))
 	require.NoError(t, err)
 	rapid.Check(t, func(t *rapid.T) {
-		b := drawFrame(t)
+		b := drawNDP(t)
 		n, err := vm.Run(b)
 		require.NoError(t, err)
-		if _, ok := parseARP(b); ok {
+		var m message
+		why, ok := parse(b, &m)
+		if ok {
 			require.GreaterOrEqual(t, n, len(b))
 		}
-		if n > 0 && len(b) >= frameLen {
-			// Only these are left to parseARP.
-			b[offOp], b[offOp+1] = 0, opRequest
-			b[offSenderHW] = 2
-			_, ok := parseARP(b)
-			require.True(t, ok)
+		if n > 0 && b[offIPv6]>>4 == 6 {
+			require.NotEqual(t, DropForeign, why)
 		}
 	})
-	program, err := filter()
-	require.NoError(t, err)
-	require.Len(t, program, len(arrival())+len(content()))
+	for _, v6 := range []bool{false, true} {
+		_, err := filter(v6)
+		require.NoError(t, err)
+	}
 }
 
 // newTestPort returns a port without a socket that answers for n addresses, and
@@ -50,7 +49,7 @@ func newTestPort(tb testing.TB, n int) (p *port, addrs []netip.Addr) {
 	own.Store(&map[hardwareAddr]bool{{2, 0, 0, 0, 0, 1}: true})
 	p = &port{
 		link: link{name: "eth0", hw: hardwareAddr{2, 0, 0, 0, 0, 1}}, owner: a, own: &own,
-		seen: make(map[[4]byte]hardwareAddr), sighted: make(chan struct{}, 1),
+		seen: make(map[netip.Addr]sighting), sighted: make(chan struct{}, 1), hearing: new(hearing),
 	}
 	var assignments []Assignment
 	for addr := netip.MustParseAddr("10.0.0.1"); len(addrs) < n; addr = addr.Next() {
@@ -70,42 +69,44 @@ func requestFor(tb require.TestingT, addr netip.Addr) []byte {
 func TestHandleAllocatesNothing(t *testing.T) {
 	p, addrs := newTestPort(t, 1000)
 	p.owner.Renew(time.Hour)
-	out := make([]byte, frameLen)
-	claim, err := gratuitous(addrs[7], hardwareAddr{2, 0, 0, 0, 0, 8})
+	out := make([]byte, replyLen)
+	m := new(message)
+	claim, err := announcement(addrs[7], hardwareAddr{2, 0, 0, 0, 0, 8}, false)
 	require.NoError(t, err)
 	for name, in := range map[string][]byte{
 		"request": requestFor(t, addrs[500]), "another": requestFor(t, netip.MustParseAddr("10.9.9.9")),
 		"malformed": make([]byte, 60), "claim": claim[0],
 	} {
-		require.Zero(t, testing.AllocsPerRun(1000, func() { p.handle(in, out) }), name)
+		require.Zero(t, testing.AllocsPerRun(1000, func() { p.handle(in, m, out) }), name)
 	}
-	require.NotZero(t, p.owner.Stats().Replies+p.owner.Stats().Requests)
+	require.NotZero(t, p.owner.counter.requests.Load())
 }
 
 // However many stations claim addresses, however often: one is kept for each.
 func TestSightingsAreBounded(t *testing.T) {
 	p, addrs := newTestPort(t, 2)
-	out := make([]byte, frameLen)
+	out, m := make([]byte, replyLen), new(message)
 	for i := range 10000 {
 		for _, addr := range append(slices.Clone(addrs), netip.MustParseAddr("10.9.9.9")) {
-			frames, err := gratuitous(addr, hardwareAddr{2, 1, 0, 0, byte(i >> 8), byte(i)})
+			frames, err := announcement(addr, hardwareAddr{2, 1, 0, 0, byte(i >> 8), byte(i)}, false)
 			require.NoError(t, err)
 			for _, b := range frames {
-				require.False(t, p.handle(b, out))
+				require.Nil(t, p.handle(b, m, out))
 			}
 		}
 	}
 	require.Len(t, p.seen, 2)
-	require.EqualValues(t, 40000, p.owner.Stats().Sightings)
-	got := make(map[[4]byte]hardwareAddr)
-	p.takeSeen(func(addr [4]byte, hw hardwareAddr) { got[addr] = hw })
-	require.Equal(t, hardwareAddr{2, 1, 0, 0, 9999 >> 8, 9999 & 0xff}, got[addrs[0].As4()])
+	require.EqualValues(t, 40000, p.owner.counter.sightings.Load())
+	require.EqualValues(t, 20000, p.owner.counter.dropped[DropOther].Load())
+	got := make(map[netip.Addr]sighting)
+	p.takeSeen(func(addr netip.Addr, s sighting) { got[addr] = s })
+	require.Equal(t, sighting{hardwareAddr{2, 1, 0, 0, 9999 >> 8, 9999 & 0xff}, 20000}, got[addrs[0]])
 	require.Empty(t, p.seen)
 
 	// What is assigned no more is forgotten.
-	frames, err := gratuitous(addrs[0], hardwareAddr{2, 1})
+	frames, err := announcement(addrs[0], hardwareAddr{2, 1}, false)
 	require.NoError(t, err)
-	p.handle(frames[0], out)
+	p.handle(frames[0], m, out)
 	p.fill(nil, Loopback)
 	require.Empty(t, p.seen)
 }
@@ -134,7 +135,7 @@ func TestUsedAgreesWithCarries(t *testing.T) {
 		for i := range e.links {
 			l := &e.links[i]
 			want := l.problem == "" && slices.ContainsFunc(assignments, func(a Assignment) bool { return l.carries(&a) })
-			_, got := used[l.index]
+			_, got := used[berth{l.index, false}]
 			require.Equal(t, want, got, "%+v %+v", l, assignments)
 		}
 	})
@@ -154,11 +155,11 @@ func BenchmarkReply(b *testing.B) {
 				for i := range 64 {
 					frames = append(frames, requestFor(b, addrs[i*977%n]))
 				}
-				out := make([]byte, frameLen)
+				out, m := make([]byte, replyLen), new(message)
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
 					p.mu.Lock()
-					if !p.handle(frames[i%64], out) {
+					if p.handle(frames[i%64], m, out) == nil {
 						b.Fatal("no reply")
 					}
 					p.mu.Unlock()
@@ -171,11 +172,11 @@ func BenchmarkReply(b *testing.B) {
 // BenchmarkForeign is what a responder does for a request for somebody else.
 func BenchmarkForeign(b *testing.B) {
 	p, _ := newTestPort(b, 10000)
-	in, out := requestFor(b, netip.MustParseAddr("10.200.0.1")), make([]byte, frameLen)
+	in, out, m := requestFor(b, netip.MustParseAddr("10.200.0.1")), make([]byte, replyLen), new(message)
 	b.ReportAllocs()
 	for b.Loop() {
 		p.mu.Lock()
-		p.handle(in, out)
+		p.handle(in, m, out)
 		p.mu.Unlock()
 	}
 }
@@ -207,7 +208,7 @@ func newTestEngine(tb testing.TB, addresses, interfaces int) *engine {
 	tb.Helper()
 	p, addrs := newTestPort(tb, addresses)
 	e := &engine{
-		Announcer: p.owner, claims: make(map[netip.Addr]*claim), started: time.Now(),
+		Announcer: p.owner, claims: make(map[netip.Addr]*claim), started: time.Now(), hearings: make(map[int]*hearing),
 		binder: &binder{mode: None},
 	}
 	for i := range interfaces {

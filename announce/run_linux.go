@@ -18,18 +18,22 @@ type engine struct {
 	*Announcer
 	report func(Facts)
 
-	watcher *watcher // nil while there is no subscription
-	binder  *binder
-	links   []link
-	own     atomic.Pointer[map[hardwareAddr]bool]
+	watcher  *watcher // nil while there is no subscription
+	binder   *binder
+	links    []link
+	hearings map[int]*hearing // by the index of an interface in use
+	own      atomic.Pointer[map[hardwareAddr]bool]
 
 	assigned []Assignment // those of which the claims are
 	claims   map[netip.Addr]*claim
 	queue    queue // the claims that have something to send, soonest first
+	pacer    pacer
 	started  time.Time
 
-	seen       chan struct{} // capacity 1: a port has seen another station's claim
+	seen       chan struct{} // capacity 1: a port has seen another station's claim, or after a silence anybody
 	quietUntil time.Time     // until when sightings are left where they are
+	sightAt    time.Time     // when sightings are to be reported; zero if there are none
+	listenAt   time.Time     // when an interface may turn out to be silent; zero for never
 	failed     chan failure
 
 	list   bool // the interfaces are to be listed
@@ -52,6 +56,8 @@ const (
 	sendBatch = 256
 	// sightingsEvery is how often, at most, sightings wake Run's goroutine.
 	sightingsEvery = 20 * time.Millisecond
+	// sightedEvery is how often, at most, those of one address are reported.
+	sightedEvery = time.Second
 )
 
 func (a *Announcer) run(ctx context.Context, report func(Facts)) (err error) {
@@ -61,7 +67,9 @@ func (a *Announcer) run(ctx context.Context, report func(Facts)) (err error) {
 	e := &engine{
 		Announcer: a,
 		report:    report,
+		hearings:  make(map[int]*hearing),
 		claims:    make(map[netip.Addr]*claim),
+		pacer:     newPacer(a.config.Burst, a.config.Rate),
 		started:   time.Now(),
 		seen:      make(chan struct{}, 1),
 		failed:    make(chan failure),
@@ -105,7 +113,9 @@ func (e *engine) loop(ctx context.Context) error {
 		}
 		now := time.Now()
 		e.takeSightings(now)
+		e.stepGroups()
 		e.transmit(now)
+		e.listenAt = e.listen()
 		e.reportFacts()
 		if err := e.bind(); err != nil {
 			return err
@@ -148,7 +158,7 @@ func (e *engine) watching(now time.Time) (links, hosts, sighted <-chan struct{})
 
 // pause returns how long the loop may wait for an event.
 func (e *engine) pause() time.Duration {
-	if e.binder.busy() || e.changes {
+	if e.binder.busy() || e.joining() || e.changes {
 		return 0
 	}
 	now := time.Now()
@@ -160,11 +170,17 @@ func (e *engine) pause() time.Duration {
 	}
 	sooner(e.retryAt)
 	sooner(e.binder.renewAt)
+	sooner(e.sightAt)
+	sooner(e.listenAt)
 	if len(e.seen) > 0 {
 		sooner(e.quietUntil)
 	}
 	if len(e.queue) > 0 {
-		sooner(e.queue[0].due)
+		due := e.queue[0].due
+		if paced := e.pacer.readyAt(); paced.After(due) {
+			due = paced
+		}
+		sooner(due)
 	}
 	return max(0, next.Sub(now))
 }
@@ -176,6 +192,9 @@ func (e *engine) onTime(now time.Time) {
 	}
 	if at := e.binder.renewAt; !at.IsZero() && !now.Before(at) {
 		e.assign = true
+	}
+	if !e.sightAt.IsZero() && !now.Before(e.sightAt) {
+		e.sightAt, e.changes = time.Time{}, true
 	}
 }
 
@@ -218,6 +237,7 @@ func (e *engine) apply() error {
 	e.assigned = assignments
 	e.openPorts(assignments, down)
 	e.claim(assignments)
+	e.joinGroups()
 	return e.binder.sync(assignments, e.links, e.leased(), time.Now())
 }
 
@@ -281,17 +301,18 @@ func (e *engine) bind() error {
 	return nil
 }
 
-// openPorts opens a port for every interface that the assignments use, and closes
-// the others. One whose interface was down meanwhile is opened anew, because
-// neighbours may have forgotten, and so announces again.
+// openPorts opens a port for every interface and protocol that the assignments
+// use, and closes the others. One whose interface was down meanwhile is opened
+// anew, because neighbours may have forgotten, and so announces and joins again.
 func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 	wanted := e.used(assignments)
 	var keep, drop, fresh []*port
 	changed := make(map[*port][]netip.Prefix)
 	// Only this goroutine changes the ports, so it may read them without the lock.
 	for _, p := range e.ports {
-		if l := wanted[p.link.index]; l != nil && p.link.same(l) && !down[l.index] {
-			delete(wanted, l.index)
+		at := berth{p.link.index, p.v6}
+		if l := wanted[at]; l != nil && p.link.same(l) && !down[l.index] {
+			delete(wanted, at)
 			if !slices.Equal(p.link.prefixes, l.prefixes) {
 				changed[p] = l.prefixes
 			}
@@ -300,8 +321,11 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 			drop = append(drop, p)
 		}
 	}
-	for _, l := range wanted {
-		p, err := e.openPort(*l)
+	for at, l := range wanted {
+		if e.hearings[at.index] == nil {
+			e.hearings[at.index] = new(hearing)
+		}
+		p, err := e.openPort(*l, at.v6, e.hearings[at.index])
 		if err != nil {
 			l.problem = err.Error()
 			e.trouble("cannot use an interface", fmt.Errorf("%s: %w", l.name, err))
@@ -322,36 +346,60 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 	e.mu.Unlock()
 	for _, p := range drop {
 		p.close()
-		e.logger.Debug("interface no longer in use", "interface", p.link.name)
+		e.logger.Debug("interface no longer in use", "interface", p.link.name, "ipv6", p.v6)
 	}
 	for _, p := range fresh {
 		p.start()
-		e.logger.Debug("interface in use", "interface", p.link.name, "hardware", p.link.hw)
+		e.logger.Debug("interface in use", "interface", p.link.name, "hardware", p.link.hw, "ipv6", p.v6)
+	}
+	e.forgetHearings()
+}
+
+// forgetHearings drops what is known of interfaces that are no longer in use.
+func (e *engine) forgetHearings() {
+	for index := range e.hearings {
+		if !slices.ContainsFunc(e.ports, func(p *port) bool { return p.link.index == index }) {
+			delete(e.hearings, index)
+		}
 	}
 }
 
-// used returns, by index, the usable interfaces that the assignments, which are
-// sorted, belong on. There may be many of both.
-func (e *engine) used(assignments []Assignment) map[int]*link {
-	named := make(map[string]bool)
-	var unnamed []netip.Addr
-	for i := range assignments {
-		a := &assignments[i]
-		if len(a.Interfaces) == 0 {
-			unnamed = append(unnamed, a.Addr)
+// berth is where a port belongs.
+type berth struct {
+	index int
+	v6    bool
+}
+
+// used returns the usable interfaces that the assignments, which are sorted,
+// belong on, each with the protocol. There may be many of both.
+func (e *engine) used(assignments []Assignment) map[berth]*link {
+	used := make(map[berth]*link)
+	split, _ := slices.BinarySearchFunc(assignments, true, func(a Assignment, _ bool) int {
+		if a.Addr.Is4() {
+			return -1
 		}
-		for _, name := range a.Interfaces {
-			named[name] = true
+		return 1
+	})
+	for v6, part := range map[bool][]Assignment{false: assignments[:split], true: assignments[split:]} {
+		named := make(map[string]bool)
+		var unnamed []netip.Addr
+		for i := range part {
+			a := &part[i]
+			if len(a.Interfaces) == 0 {
+				unnamed = append(unnamed, a.Addr)
+			}
+			for _, name := range a.Interfaces {
+				named[name] = true
+			}
 		}
-	}
-	used := make(map[int]*link)
-	for i := range e.links {
-		l := &e.links[i]
-		if l.problem == "" && (named[l.name] || slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool {
-			j, _ := slices.BinarySearchFunc(unnamed, p.Masked().Addr(), netip.Addr.Compare)
-			return j < len(unnamed) && p.Contains(unnamed[j])
-		})) {
-			used[l.index] = l
+		for i := range e.links {
+			l := &e.links[i]
+			if l.problem == "" && (named[l.name] || slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool {
+				j, _ := slices.BinarySearchFunc(unnamed, p.Masked().Addr(), netip.Addr.Compare)
+				return j < len(unnamed) && p.Contains(unnamed[j])
+			})) {
+				used[berth{l.index, v6}] = l
+			}
 		}
 	}
 	return used

@@ -11,9 +11,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// oracle reads a frame with the codecs of mdlayher, and says whether parseARP has
-// to take it.
-func oracle(b []byte) (p packetARP, ok bool) {
+// oracleARP reads a frame with the codecs of mdlayher, and says whether parseARP
+// has to take it.
+func oracleARP(b []byte) (m message, ok bool) {
 	var frame ethernet.Frame
 	var packet arp.Packet
 	if frame.UnmarshalBinary(b) != nil || frame.EtherType != ethernet.EtherTypeARP || frame.VLAN != nil || frame.ServiceVLAN != nil ||
@@ -21,17 +21,19 @@ func oracle(b []byte) (p packetARP, ok bool) {
 		packet.HardwareType != 1 || packet.ProtocolType != uint16(ethernet.EtherTypeIPv4) ||
 		packet.HardwareAddrLength != 6 || packet.IPLength != 4 ||
 		packet.Operation != arp.OperationRequest && packet.Operation != arp.OperationReply {
-		return packetARP{}, false
+		return message{}, false
 	}
-	p = packetARP{
-		op:       uint16(packet.Operation),
-		senderHW: hardwareAddr(packet.SenderHardwareAddr), targetHW: hardwareAddr(packet.TargetHardwareAddr),
-		senderIP: packet.SenderIP.As4(), targetIP: packet.TargetIP.As4(),
+	m = message{
+		question: true, source: packet.SenderIP, target: packet.TargetIP,
+		sender: hardwareAddr(packet.SenderHardwareAddr),
 	}
-	if p.senderHW[0]&1 != 0 || p.senderHW == (hardwareAddr{}) {
-		return packetARP{}, false
+	if packet.Operation == arp.OperationReply || packet.SenderIP == packet.TargetIP {
+		m.question, m.target = false, packet.SenderIP
 	}
-	return p, true
+	if m.sender[0]&1 != 0 || m.sender == (hardwareAddr{}) || m.source.IsMulticast() || m.source == limitedBroadcast {
+		return message{}, false
+	}
+	return m, true
 }
 
 func drawHW(label string) *rapid.Generator[hardwareAddr] {
@@ -59,7 +61,7 @@ func drawFrame(t *rapid.T) []byte {
 		t.Fatal(err)
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "changes") {
-		b[rapid.IntRange(0, frameLen-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
+		b[rapid.IntRange(0, arpLen-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
 	}
 	return b[:rapid.IntRange(0, len(b)).Draw(t, "length")]
 }
@@ -67,20 +69,24 @@ func drawFrame(t *rapid.T) []byte {
 func TestParseARPAgreesWithTheCodec(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := drawFrame(t)
-		checkParse(t, b)
-		if len(b) >= frameLen {
-			checkParse(t, b[:frameLen]) // without padding
+		checkARP(t, b)
+		if len(b) >= arpLen {
+			checkARP(t, b[:arpLen]) // without padding
 		}
 	})
 }
 
-func checkParse(t require.TestingT, b []byte) {
-	got, ok := parseARP(b)
-	want, wantOK := oracle(b)
+func checkARP(t require.TestingT, b []byte) {
+	var got message
+	ok := false
+	if len(b) >= headerLen && b[offEtherType] == 0x08 && b[offEtherType+1] == 0x06 {
+		_, ok = parse(b, &got)
+	}
+	want, wantOK := oracleARP(b)
 	if ok && !wantOK {
 		// The codec wants a whole frame, of 60 bytes; a veth pair carries what
 		// was sent.
-		want, wantOK = oracle(append(append([]byte{}, b...), make([]byte, 64)...))
+		want, wantOK = oracleARP(append(append([]byte{}, b...), make([]byte, 64)...))
 	}
 	require.Equal(t, wantOK, ok)
 	require.Equal(t, want, got)
@@ -89,48 +95,46 @@ func checkParse(t require.TestingT, b []byte) {
 func FuzzARP(f *testing.F) {
 	own := hardwareAddr{2, 0, 0, 0, 0, 1}
 	addr := netip.MustParseAddr("192.168.122.100")
-	frames, err := gratuitous(addr, own)
+	frames, err := announcement(addr, own, false)
 	require.NoError(f, err)
 	question, err := probe(addr, own)
 	require.NoError(f, err)
-	for _, b := range append(frames, question, question[:frameLen], question[:41], nil) {
+	for _, b := range append(frames, question, question[:arpLen], question[:arpLen-1], nil) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		checkParse(t, b)
-		p, ok := parseARP(b)
-		if !ok {
+		checkARP(t, b)
+		var m message
+		if _, ok := parse(b, &m); !ok || !m.question || !m.target.Is4() {
 			return
 		}
-		out := make([]byte, frameLen)
-		replyTo(out, &p, own)
-		checkReply(t, out, &p, own)
+		checkReplyARP(t, reply(make([]byte, replyLen), &m, own, false), &m, own)
 	})
 }
 
-func checkReply(t require.TestingT, b []byte, p *packetARP, own hardwareAddr) {
+func checkReplyARP(t require.TestingT, b []byte, m *message, own hardwareAddr) {
+	require.Len(t, b, arpLen)
 	var frame ethernet.Frame
 	require.NoError(t, frame.UnmarshalBinary(b))
-	require.Equal(t, net.HardwareAddr(p.senderHW[:]), frame.Destination)
+	require.Equal(t, net.HardwareAddr(m.sender[:]), frame.Destination)
 	require.Equal(t, net.HardwareAddr(own[:]), frame.Source)
 	require.Equal(t, ethernet.EtherTypeARP, frame.EtherType)
 	require.Nil(t, frame.VLAN)
-	var reply arp.Packet
-	require.NoError(t, reply.UnmarshalBinary(frame.Payload))
-	want, err := arp.NewPacket(arp.OperationReply, own[:], netip.AddrFrom4(p.targetIP), p.senderHW[:], netip.AddrFrom4(p.senderIP))
+	var packet arp.Packet
+	require.NoError(t, packet.UnmarshalBinary(frame.Payload))
+	want, err := arp.NewPacket(arp.OperationReply, own[:], m.target, m.sender[:], m.source)
 	require.NoError(t, err)
-	require.Equal(t, *want, reply)
+	require.Equal(t, *want, packet)
 }
 
 // RFC 826: the reply has what was asked for as its sender, and goes to who asked.
-func TestReplyTo(t *testing.T) {
+func TestReplyARP(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		own := drawHW("own").Draw(t, "own")
-		p := packetARP{op: opRequest, senderHW: drawHW("sender").Draw(t, "sender"), targetHW: drawHW("target").Draw(t, "target")}
-		p.senderIP, p.targetIP = drawAddr("from").Draw(t, "from").As4(), drawAddr("to").Draw(t, "to").As4()
-		out := rapid.SliceOfN(rapid.Byte(), frameLen, frameLen).Draw(t, "what was in the buffer")
-		replyTo(out, &p, own)
-		checkReply(t, out, &p, own)
+		m := message{question: true, sender: drawHW("sender").Draw(t, "sender")}
+		m.source, m.target = drawAddr("from").Draw(t, "from"), drawAddr("to").Draw(t, "to")
+		out := rapid.SliceOfN(rapid.Byte(), replyLen, replyLen).Draw(t, "what was in the buffer")
+		checkReplyARP(t, reply(out, &m, own, true), &m, own)
 	})
 }
 
@@ -139,26 +143,28 @@ func TestGratuitousAndProbe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		own, addr := drawHW("own").Draw(t, "own"), drawAddr("addr").Draw(t, "addr")
 		own[0] = 2
-		frames, err := gratuitous(addr, own)
+		frames, err := announcement(addr, own, false)
 		require.NoError(t, err)
 		require.Len(t, frames, 2)
 		question, err := probe(addr, own)
 		require.NoError(t, err)
-		for _, b := range append(frames, question) {
+		read := func(b []byte) arp.Packet {
 			require.GreaterOrEqual(t, len(b), 60)
 			var frame ethernet.Frame
 			require.NoError(t, frame.UnmarshalBinary(b))
 			require.Equal(t, ethernet.Broadcast, frame.Destination)
 			require.Equal(t, net.HardwareAddr(own[:]), frame.Source)
+			var packet arp.Packet
+			require.NoError(t, packet.UnmarshalBinary(frame.Payload))
+			return packet
 		}
-		read := func(b []byte) packetARP {
-			p, ok := parseARP(b)
-			require.True(t, ok)
-			return p
+		packet := func(op arp.Operation, from netip.Addr, target hardwareAddr) arp.Packet {
+			p, err := arp.NewPacket(op, own[:], from, target[:], addr)
+			require.NoError(t, err)
+			return *p
 		}
-		a := addr.As4()
-		require.Equal(t, packetARP{opRequest, own, hardwareAddr{}, a, a}, read(frames[0]))
-		require.Equal(t, packetARP{opReply, own, own, a, a}, read(frames[1]))
-		require.Equal(t, packetARP{opRequest, own, hardwareAddr{}, [4]byte{}, a}, read(question))
+		require.Equal(t, packet(arp.OperationRequest, addr, hardwareAddr{}), read(frames[0]))
+		require.Equal(t, packet(arp.OperationReply, addr, own), read(frames[1]))
+		require.Equal(t, packet(arp.OperationRequest, netip.IPv4Unspecified(), hardwareAddr{}), read(question))
 	})
 }

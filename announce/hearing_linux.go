@@ -1,0 +1,123 @@
+package announce
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/l2vip/l2vip/internal/clock"
+)
+
+// hearing is what is known of whether an interface hears other stations: one that
+// does not is cut off, or alone. The responders note what they hear; all else
+// belongs to Run's goroutine. Times are those of internal/clock.
+type hearing struct {
+	heard  atomic.Int64
+	silent atomic.Bool
+
+	needed bool          // something is answered on the interface
+	since  time.Duration // since when it is
+	fresh  time.Duration // when an address was last claimed
+	asked  time.Duration // when neighbors were last asked
+}
+
+const (
+	// An interface that has heard nobody for quietAfter, or for quietFresh
+	// when an address was just claimed, asks its neighbors; if none answers
+	// within askWait, it is silent.
+	quietAfter = time.Second
+	quietFresh = 250 * time.Millisecond
+	askWait    = 250 * time.Millisecond
+	// askMost is how many neighbors are asked at once.
+	askMost = 4
+	// heardEvery is how exactly it is known when another station was heard.
+	heardEvery = 5 * time.Millisecond
+)
+
+// note notes that another station was heard, and reports whether that is news.
+func (h *hearing) note(now time.Duration) bool {
+	if now-time.Duration(h.heard.Load()) > heardEvery {
+		h.heard.Store(int64(now))
+	}
+	return h.silent.Load()
+}
+
+// need says whether something is answered on the interface.
+func (h *hearing) need(needed, claimed bool) {
+	now := clock.Now()
+	if needed && !h.needed {
+		h.since = now
+	}
+	if claimed {
+		h.fresh = now
+	}
+	h.needed = needed
+}
+
+// listen concludes which interfaces are silent, asks neighbors where that is
+// about to be, and returns when to look again; zero for never.
+func (e *engine) listen() (next time.Time) {
+	now := clock.Now()
+	for index, h := range e.hearings {
+		silent, wait := h.silent.Load(), time.Duration(0)
+		heard := max(time.Duration(h.heard.Load()), h.since)
+		limit := quietAfter
+		if now-h.fresh < quietAfter {
+			limit = quietFresh
+		}
+		switch {
+		case !h.needed:
+			silent = false
+		case now-heard < limit:
+			silent, wait = false, heard+limit-now
+		case h.asked <= heard:
+			h.asked, wait = now, askWait
+			e.ask(index)
+		case now-h.asked < askWait:
+			wait = h.asked + askWait - now
+		case now-h.asked < quietAfter:
+			silent, wait = true, h.asked+quietAfter-now
+		default:
+			silent, wait = true, quietAfter
+			h.asked = now
+			e.ask(index)
+		}
+		if silent != h.silent.Swap(silent) {
+			e.changes = true
+		}
+		if at := time.Now().Add(wait); wait > 0 && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
+// ask probes for a few of the stations that the kernel knows on the interface,
+// so that they are heard if they can be. Members of a cluster are among them.
+func (e *engine) ask(index int) {
+	for _, p := range e.ports {
+		if p.link.index != index {
+			continue
+		}
+		family := netlink.FAMILY_V4
+		if p.v6 {
+			family = netlink.FAMILY_V6
+		}
+		neighbors, err := netlink.NeighList(index, family)
+		if err != nil {
+			e.logger.Debug("cannot list neighbors", "interface", p.link.name, "error", err)
+		}
+		asked := 0
+		for i := range neighbors {
+			addr, ok := netip.AddrFromSlice(neighbors[i].IP)
+			if addr = addr.Unmap(); !ok || addr.IsMulticast() || e.claims[addr] != nil || asked == askMost {
+				continue
+			}
+			if frame, err := probe(addr, p.link.hw); err == nil && p.write(frame) {
+				asked++
+			}
+		}
+	}
+}

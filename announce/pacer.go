@@ -1,0 +1,30 @@
+package announce
+
+import "time"
+
+// pacer spreads what is sent: a burst may go at once, and in the long run rate a
+// second may. It is a leaky bucket, as an hour at which that is empty.
+type pacer struct {
+	each  time.Duration // what one frame adds
+	burst time.Duration // how full it may be
+	empty time.Time
+}
+
+func newPacer(burst, rate int) pacer {
+	each := max(1, time.Second/time.Duration(rate))
+	return pacer{each: each, burst: time.Duration(burst-1) * each}
+}
+
+// readyAt returns when something may be sent.
+func (p *pacer) readyAt() time.Time { return p.empty.Add(-p.burst) }
+
+// ready reports whether something may be sent now.
+func (p *pacer) ready(now time.Time) bool { return !now.Before(p.readyAt()) }
+
+// sent notes that something was.
+func (p *pacer) sent(now time.Time) {
+	if p.empty.Before(now) {
+		p.empty = now
+	}
+	p.empty = p.empty.Add(p.each)
+}
