@@ -56,6 +56,7 @@ func (e *engine) claim(assignments []Assignment) {
 		}
 		if !slices.Equal(on, c.on) {
 			c.on = slices.Clone(on)
+			e.regroup = true
 		}
 		switch {
 		case a.Mode == Standby || a.Mode == Probe && c.probe != Unknown || len(on) == 0:
@@ -82,14 +83,19 @@ func (e *engine) claim(assignments []Assignment) {
 		if !ok {
 			e.unschedule(c)
 			delete(e.claims, addr)
+			e.regroup = true
 		}
 	}
 }
 
-// joinGroups finds what groups the ports of NDP have to be members of: those of
-// all their addresses, held or not, so that a takeover need not wait for a switch
-// to learn of it.
+// joinGroups finds what groups the ports of NDP have to be members of, if that may
+// have changed: those of all their addresses, held or not, so that a takeover need
+// not wait for a switch to learn of it.
 func (e *engine) joinGroups() {
+	if !e.regroup {
+		return
+	}
+	e.regroup = false
 	for _, p := range e.ports {
 		if p.groups == nil {
 			continue
@@ -115,6 +121,7 @@ func (e *engine) stepGroups() {
 			return
 		}
 		for group, err := range p.groups.failed {
+			e.regroup = true
 			e.trouble("cannot join a multicast group", err, "interface", p.link.name, "group", group, "failed", len(p.groups.failed))
 			break // one stands for all
 		}

@@ -1,9 +1,8 @@
 // Package announce is the wire of l2vip: it makes this host the one that answers
-// for virtual IP addresses on its Ethernet segments, and tells what it sees there.
-// It decides nothing. Who shall own an address is told by [Announcer.Set] and
-// [Announcer.Renew]; what came of it, and what other stations do, goes back as
-// [Facts]. IPv4 is spoken with ARP; IPv6 is refused with [errors.ErrUnsupported]
-// for now.
+// for virtual IP addresses on its Ethernet segments, by ARP for IPv4 and by NDP
+// for IPv6, and tells what it sees there. It decides nothing. Who shall own an
+// address is told by [Announcer.Set] and [Announcer.Renew]; what came of it, and
+// what other stations do, goes back as [Facts].
 //
 //	Set ──► assignments ─────────────┐                    Renew ──► lease
 //	         │ fill, before            │ at once                       │
@@ -18,43 +17,68 @@
 //	         │  │   probe     │       │ one for each address           │
 //	         ▼  │             ▼       │                                │
 //	       ┌────┼────────────────┐    │                                │
-//	       │  port: eth0         ├────┘                                │
-//	       │  table by address   │◄──── responder ◄────────────────────┘
-//	       └────┼──────────▲─────┘      one goroutine for each interface
+//	       │  ports: eth0 ARP    ├────┘                                │
+//	       │         eth0 NDP    │◄──── responders ◄───────────────────┘
+//	       │  table by address   │
+//	       └────┼──────────▲─────┘      one goroutine for each port
 //	            │          │
 //	        watcher     AF_PACKET socket with a filter
 //	        (netlink)
 //
 // Everything belongs to the goroutine of [Announcer.Run], but for two things. A
-// responder, one for each interface in use, looks each request up in its table
-// and answers, whatever else happens: it takes the same time for one address as
-// for ten thousand, and allocates nothing. And Set fills the tables itself. A
-// frame is sent only under the lock of its table, so when Set has returned
-// nothing is answered or announced any more for an address that it took away.
+// responder, one for each interface in use and protocol, looks each request up in
+// its table and answers, whatever else happens: it takes the same time for one
+// address as for ten thousand, and allocates nothing. And Set fills the tables
+// itself. A frame is sent only under the lock of its table, so when Set has
+// returned nothing is answered or announced any more for an address that it took
+// away.
+//
+// The two protocols differ in the form of their frames only (arp.go, ndp.go). A
+// frame is read into a message, and that is judged and answered by one set of
+// rules.
 //
 // # What is answered and announced
 //
 // An address with the mode [Answer] is answered on every usable interface that
 // the assignment names or, if it names none, that has a subnet for it: requests
-// that are broadcast or sent to the interface itself, probes too, once each.
-// Nothing else is: no other mode, no other interface, no frame for another
-// station, no VLAN, nothing malformed, nothing once the lease has run out.
+// and solicitations that are sent to everybody or to the interface itself, probes
+// and duplicate address detection too, once each. A solicitation that is sent to
+// the address itself is answered though no interface has it. Nothing else is: no
+// other mode, no other interface, no frame for another station, no VLAN, nothing
+// malformed, nothing once the lease has run out.
 //
-// The first announcement is sent at once, in the form of a request and of a
-// reply; five repeats follow over four seconds; then comes a refresh each
-// [Config.Refresh] with jitter. A new [Assignment.Claim], an interface that comes
-// up, also one that was only down for a moment, another hardware address, or
-// another interface for the address begin anew. Of many addresses the first
-// announcement of each is sent before the second of any.
+// The first announcement is sent at once: gratuitous ARP in the form of a request
+// and of a reply, or an unsolicited neighbor advertisement. Five repeats follow
+// over four seconds; then comes a refresh each [Config.Refresh] with jitter. A new
+// [Assignment.Claim], an interface that comes up, also one that was only down for
+// a moment, another hardware address, or another interface for the address begin
+// anew; a new [Assignment.Defense] is announced once. Of many addresses the first
+// announcement of each is sent before the second of any, at the pace of
+// [Config.Burst] and [Config.Rate].
+//
+// The solicited-node groups of all IPv6 addresses that are assigned, in whatever
+// mode, are joined on their interfaces, so switches that snoop forward
+// solicitations to a successor before it has to answer them.
+//
+// # Interfaces
+//
+// What becomes of interfaces is told by netlink, and followed at once: they
+// appear, disappear, go down and up, lose and gain carrier, change their name,
+// hardware address or subnets, become the port of a bridge. One that can't be
+// used is left out, and [Link].Problem says why: down, no carrier, no Ethernet, no
+// ARP, point-to-point, a port of a bridge or bond. One that nobody was heard on
+// lately, though known neighbors were asked, is [Link].Silent: this host may be
+// cut off.
 //
 // # Probes and rivals
 //
 // With the mode [Probe] three probes are sent within 150 ms, and if nobody has
 // claimed the address or probed for it 100 ms after the last one, the result is
 // [Clear]. While an address is answered another station that claims it is
-// reported as [Address].Rival. Frames with the hardware address of any
-// interface of this host mean nothing. Under a flood of claims there is a report
-// now and then, with the latest for each address.
+// reported as [Address].Rival. One that has the address and says nothing is asked
+// for, by a probe with each refresh and each [Config.RivalProbe]. Frames with the
+// hardware address of any interface of this host mean nothing. Under a flood of
+// claims there is a report now and then, with the latest for each address.
 //
 // # The lease
 //
@@ -69,21 +93,23 @@
 // See [Loopback], [Interface] and [None]. With Loopback an assigned address is
 // bound in every mode. What is bound is noticed when somebody takes it away:
 // that is reported as [NotBound], and repaired. What others have bound is used
-// and left alone. An address on lo that is ours is known by its label, "lo:l2-"
-// and a name whose owner holds the abstract Unix socket "@l2vip/lo:l2-…"; a label
-// without an owner is that of a killed process, whose addresses the next one
-// takes over without taking them off first.
+// and left alone. An address on lo that is ours is known by its mark, whose owner
+// holds the abstract Unix socket "@l2vip/lo:l2-" and the mark as eight hexadecimal
+// digits: for IPv4 that is the label, for IPv6 the metric of the address. A mark
+// without an owner is that of a killed process, whose addresses the next one takes
+// over without taking them off first.
 //
 // # What can go wrong
 //
 // Run ends with an error only when nothing could be announced rightly: a missing
 // capability, settings that can't be made, no netlink. An interface that is
 // absent, down or broken is a fact; what fails without the kernel telling when
-// it will work is tried again with growing pauses, and logged once.
+// it will work is tried again with growing pauses, and logged once. Frames that
+// are dropped are counted by reason: [Stats].Dropped.
 //
 // # What the RFCs ask, and the tests that show it
 //
-//	RFC 826, Packet Reception  reply to a request, sender as it came     TestReplyTo, TestAnswersOnce
+//	RFC 826, Packet Reception  reply to a request, sender as it came     TestReplyARP, TestAnswersOnce
 //	                           check htype, ptype and lengths            TestNeverAnswers, FuzzARP
 //	RFC 5227 section 1.1       an ARP probe, an ARP announcement         TestGratuitousAndProbe
 //	RFC 5227 section 2.1.1     probing before use; a claim or another's
@@ -94,6 +120,7 @@
 //	                           for hosts that learn only from those      TestAnnouncesAtOnceInBothForms
 //	IEEE 802.1Q                a tag with VID 0 carries a priority only  TestAnswersOnce, TestNeverAnswers
 //
-// Probing is faster than RFC 5227 section 1.1 has it, whose seconds are for
-// hosts that come up: 3 probes 75 ms apart and 100 ms of waiting.
+// Probing is faster than RFC 5227 section 1.1 and RFC 4862 section 5.4.2 have it,
+// whose seconds are for hosts that come up: 3 probes 75 ms apart and 100 ms of
+// waiting.
 package announce

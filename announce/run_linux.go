@@ -36,8 +36,9 @@ type engine struct {
 	listenAt   time.Time     // when an interface may turn out to be silent; zero for never
 	failed     chan failure
 
-	list   bool // the interfaces are to be listed
-	assign bool // the assignments are to be looked at
+	list    bool // the interfaces are to be listed
+	assign  bool // the assignments are to be looked at
+	regroup bool // the multicast groups are to be looked at
 	// What failed and is to be tried again:
 	troubled bool            // something did since the last listing
 	retryAt  time.Time       // when to try again; zero if nothing failed
