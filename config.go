@@ -3,7 +3,6 @@ package l2vip
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -101,8 +100,9 @@ type Config struct {
 	Name string
 	// Labels are the node's labels, which advertisements select by.
 	Labels map[string]string
-	// Interfaces are the interfaces to announce on. None stands for every
-	// interface with a subnet that contains the address.
+	// Interfaces are the names of the interfaces to announce on. One that ends
+	// in * stands for all whose names begin with what is before it. None stands
+	// for every interface with a subnet that contains the address.
 	Interfaces []string
 	// Membership knows the other members; required. [Alone] says that there are
 	// none, on purpose.
@@ -113,8 +113,9 @@ type Config struct {
 	// their addresses, which are announced on Interfaces.
 	Pools []pool.Pool
 	// Advertisements say which pools may be announced, from which nodes and on
-	// which interfaces. With Pools, what no advertisement selects is not
-	// announced.
+	// which interfaces; their Interfaces may be patterns as above, and are those
+	// that Config.Interfaces stands for, too. With Pools, what no advertisement
+	// selects is not announced.
 	Advertisements []pool.Advertisement
 	// AllowMoves lets SetServices move addresses that are still asked for.
 	AllowMoves bool
@@ -144,13 +145,44 @@ type Config struct {
 	// does, and otherwise DefaultLease.
 	Lease time.Duration
 
+	// Strangers says what to do when a station outside of the cluster claims an
+	// address that this node holds. The zero value is Defend.
+	Strangers StrangerPolicy
 	// Bind says how the kernel is made to accept traffic for the addresses. It
 	// is used if Announcer is nil. The zero value is announce.Loopback.
 	Bind announce.Bind
-	// Announcer does the work on the wire. Nil stands for package announce's.
+	// Announcer does the work on the wire. Nil stands for package announce's with
+	// Bind, Logger and its own defaults; pass one made by announce.New for
+	// others: how often to refresh and to ask for rivals, how fast to announce,
+	// the router flag.
 	Announcer Announcer
 	// Logger takes what happens. Nil discards it.
 	Logger *slog.Logger
+}
+
+// StrangerPolicy says what a node does about a station outside of the cluster
+// that claims an address which the node holds.
+type StrangerPolicy uint8
+
+const (
+	// Defend announces the address again, at most once in 10 seconds, and never
+	// gives it up: RFC 5227 section 2.4 (c).
+	Defend StrangerPolicy = iota
+	// Yield gives the address up at once: RFC 5227 section 2.4 (a). It is tried
+	// again with growing pauses, after a probe, by whichever member is to have
+	// it then.
+	Yield
+)
+
+// String returns the name of the policy.
+func (p StrangerPolicy) String() string {
+	switch p {
+	case Defend:
+		return "defend"
+	case Yield:
+		return "yield"
+	}
+	return fmt.Sprintf("policy %d", uint8(p))
 }
 
 // detector is a Membership that knows its own timing.
@@ -172,8 +204,8 @@ func (c Config) validated() (Config, error) {
 	}
 	errs.Merge("Labels", pool.ValidateLabels(c.Labels))
 	for i, name := range c.Interfaces {
-		if name == "" || len(name) > 15 {
-			errs.Addf(fmt.Sprintf("Interfaces[%d]", i), "%q is no interface name", name)
+		if err := checkInterface(name); err != nil {
+			errs.Addf(fmt.Sprintf("Interfaces[%d]", i), "%w", err)
 		} else if slices.Contains(c.Interfaces[:i], name) {
 			errs.Addf(fmt.Sprintf("Interfaces[%d]", i), "%q is named twice", name)
 		}
@@ -183,6 +215,9 @@ func (c Config) validated() (Config, error) {
 	}
 	if c.MinMembers < 0 {
 		errs.Addf("MinMembers", "%d is negative", c.MinMembers)
+	}
+	if c.Strangers > Yield {
+		errs.Addf("Strangers", "%d is no policy: Defend or Yield", c.Strangers)
 	}
 	for _, d := range []struct {
 		name  string
@@ -249,6 +284,7 @@ type roster struct {
 type address struct {
 	addr       netip.Addr
 	service    string
+	automatic  bool     // allocated, not asked for by name
 	selected   bool     // an advertisement selects this node for it
 	interfaces []string // none: those with a subnet that contains it
 	noneLeft   bool     // selected, but on no interface that this node announces on
@@ -259,6 +295,13 @@ type address struct {
 func (c *Config) newRoster(services []Service) (*roster, error) {
 	var errs conferr.List
 	errs.Merge("Advertisements", pool.ValidateAdvertisements(c.Advertisements, c.Pools))
+	for i, ad := range c.Advertisements {
+		for j, name := range ad.Interfaces {
+			if err := checkInterface(name); err != nil && name != "" { // pool has said that
+				errs.Addf(fmt.Sprintf("Advertisements[%d].Interfaces[%d]", i, j), "%w", err)
+			}
+		}
+	}
 	if len(c.Pools) > 0 && len(c.Advertisements) == 0 {
 		errs.Addf("Advertisements", "with pools an advertisement is required, or nothing is announced")
 	}
@@ -296,7 +339,10 @@ func (c *Config) newRoster(services []Service) (*roster, error) {
 		if as.Reserved {
 			continue
 		}
-		a := address{addr: as.Addr, service: as.Service, selected: true, interfaces: c.Interfaces}
+		a := address{
+			addr: as.Addr, service: as.Service, automatic: allocation.Automatic(as.Addr),
+			selected: true, interfaces: c.Interfaces,
+		}
 		if len(c.Pools) > 0 {
 			c.advertise(&a, pools[as.Pool])
 		}
@@ -305,21 +351,7 @@ func (c *Config) newRoster(services []Service) (*roster, error) {
 	c.digestAdvertisements(digest)
 	ro.digest = digest.Sum64()
 	slices.SortFunc(ro.addresses, func(a, b address) int { return a.addr.Compare(b.addr) })
-	if err := c.supported(ro.addresses); err != nil {
-		return nil, err
-	}
 	return ro, nil
-}
-
-// supported refuses what no announcer can carry yet.
-func (c *Config) supported(addresses []address) error {
-	var errs conferr.List
-	for i := range addresses {
-		if a := &addresses[i]; !a.addr.Is4() {
-			errs.Addf("Services", "%v of %q: IPv6: %w", a.addr, a.service, errors.ErrUnsupported)
-		}
-	}
-	return errs.Err()
 }
 
 // advertise fills in what the advertisements of the address's pool say.
@@ -338,10 +370,11 @@ func (c *Config) advertise(a *address, p pool.Pool) {
 	if all || !a.selected {
 		return
 	}
-	a.interfaces = slices.DeleteFunc(named, func(name string) bool {
-		return len(c.Interfaces) > 0 && !slices.Contains(c.Interfaces, name)
-	})
-	a.interfaces = slices.Compact(slices.Sorted(slices.Values(a.interfaces)))
+	within := c.Interfaces
+	if len(within) == 0 {
+		within = []string{"*"}
+	}
+	a.interfaces = intersect(named, within)
 	a.noneLeft = len(a.interfaces) == 0
 }
 

@@ -2,7 +2,6 @@ package l2vip_test
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -20,13 +19,13 @@ func TestNewReturnsAllThatIsWrong(t *testing.T) {
 	_, err := l2vip.New(l2vip.Config{
 		Name:       strings.Repeat("n", 129),
 		Labels:     map[string]string{"-": "x"},
-		Interfaces: []string{"eth0", "eth0", "an-interface-name-too-long"},
-		MinMembers: -1, Failback: -1, StartHold: -1, HandoverTimeout: -1, Lease: -1, Bind: 9,
+		Interfaces: []string{"eth0", "eth0", "an-interface-name-too-long", "e*0"},
+		MinMembers: -1, Failback: -1, StartHold: -1, HandoverTimeout: -1, Lease: -1, Bind: 9, Strangers: 9,
 		Pools: []pool.Pool{
 			{Name: "a", Ranges: []pool.Range{pool.MustParseRange("192.0.2.0/24")}},
 			{Name: "b", Ranges: []pool.Range{pool.MustParseRange("192.0.2.7")}},
 		},
-		Advertisements: []pool.Advertisement{{Pools: []string{"c"}}},
+		Advertisements: []pool.Advertisement{{Pools: []string{"c"}, Interfaces: []string{"", "*0"}}},
 		Services: []l2vip.Service{
 			{},
 			{Name: "far", Addresses: []netip.Addr{addr("203.0.113.1")}},
@@ -48,8 +47,9 @@ func TestNewReturnsAllThatIsWrong(t *testing.T) {
 	}
 	walk(err)
 	for _, path := range []string{
-		"Name", "Interfaces[1]", "Interfaces[2]", "Membership", "MinMembers", "Failback", "StartHold", "HandoverTimeout",
-		"Lease", "Bind", "Pools[1].Ranges[0]", "Advertisements[0].Pools[0]", "Services[0].Name", "Services[1].Addresses[0]", "Services[2].Health.URL",
+		"Name", "Interfaces[1]", "Interfaces[2]", "Interfaces[3]", "Membership", "MinMembers", "Failback", "StartHold",
+		"HandoverTimeout", "Lease", "Bind", "Strangers", "Pools[1].Ranges[0]", "Advertisements[0].Pools[0]",
+		"Advertisements[0].Interfaces[0]", "Advertisements[0].Interfaces[1]", "Services[0].Name", "Services[1].Addresses[0]", "Services[2].Health.URL",
 	} {
 		require.True(t, paths[path], "a finding at %s; got:\n%v", path, err)
 	}
@@ -62,15 +62,6 @@ func TestPoolsNeedAnAdvertisement(t *testing.T) {
 		Services:   []l2vip.Service{{Name: "web", Pool: "a"}},
 	})
 	require.ErrorContains(t, err, "Advertisements: with pools an advertisement is required")
-}
-
-func TestIPv6IsNotSupportedYet(t *testing.T) {
-	_, err := l2vip.New(l2vip.Config{
-		Membership: l2vip.Alone,
-		Services:   []l2vip.Service{{Addresses: []netip.Addr{addr("2001:db8::1")}}},
-	})
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	require.ErrorContains(t, err, "2001:db8::1")
 }
 
 // slow is a Membership whose others may take over after a while.
