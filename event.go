@@ -27,9 +27,23 @@ const (
 	HolderChanged Kind = "holder-changed"
 	// Contested: another member holds Addr as well, and this node keeps it.
 	Contested Kind = "contested"
-	// AddressDisputed: a station outside of the cluster, with the hardware address
-	// in Detail, uses Addr. It is not claimed, and tried again later.
+	// AddressDisputed: a station outside of the cluster, known by Hardware, uses
+	// Addr. It is not claimed, or given up if Config.Strangers is Yield, and tried
+	// again later.
 	AddressDisputed Kind = "disputed"
+	// RivalSighted: a station outside of the cluster, known by Hardware, claims
+	// Addr, which this node holds and keeps. If the station was a member, Node
+	// is which.
+	RivalSighted Kind = "rival-sighted"
+	// KernelAnswers: the host of Node, known by Hardware, claims Addr again and
+	// again though Node does not hold it: its kernel answers for what is only
+	// bound there, because arp_ignore is wrong.
+	KernelAnswers Kind = "kernel-answers"
+	// Defended: Addr was announced again because of the station known by Hardware.
+	Defended Kind = "defended"
+	// RivalGone: the station known by Hardware has not claimed Addr any more for
+	// half a minute.
+	RivalGone Kind = "rival-gone"
 	// OfferChanged: whether this node offers Addr, or why not, in Reason and Detail.
 	OfferChanged Kind = "offer-changed"
 	// HealthChanged: whether Service is ready on this node, or why not, in Detail.
@@ -61,6 +75,9 @@ type Event struct {
 	Service string
 	// Node is the member, if the event is about one.
 	Node string
+	// Hardware is the Ethernet address of another station, if the event is about
+	// one.
+	Hardware string
 	// Reason is why this node is no candidate for Addr, if Kind is OfferChanged.
 	Reason election.Reason
 	// Detail says more, for people.
@@ -70,7 +87,7 @@ type Event struct {
 // level is how urgently a log tells of the event.
 func (ev Event) level() slog.Level {
 	switch ev.Kind {
-	case AddressDisputed, ConfigDiffers, Contested, LeaseLost:
+	case AddressDisputed, ConfigDiffers, Contested, KernelAnswers, LeaseLost, RivalSighted:
 		return slog.LevelWarn
 	case OfferChanged:
 		switch ev.Reason {
@@ -165,9 +182,7 @@ func (l *loop) tell(before, after *plan, old, s *situation) {
 			changed.Reason = e.Reason
 			l.note(changed)
 		}
-		if now.disputes > was.disputes {
-			l.note(about.with(AddressDisputed, "", now.rival.String()))
-		}
+		l.tellRival(about, was, now, s.roster.addresses[i].automatic)
 		if now.holds != was.holds {
 			kind := Released
 			if now.holds {
@@ -184,6 +199,43 @@ func (l *loop) tell(before, after *plan, old, s *situation) {
 			l.note(about.with(HolderChanged, decision.Holder, ""))
 		}
 	}
+}
+
+// tellRival emits what has changed about another station that claims an address.
+func (l *loop) tellRival(about Event, was, now *position, automatic bool) {
+	tell := func(kind Kind, r *rival, detail string) {
+		ev := about.with(kind, r.member, detail)
+		ev.Hardware = r.hardware.String()
+		l.note(ev)
+	}
+	advice := ""
+	if automatic {
+		advice = excludeIt
+	}
+	switch {
+	case now.disputes > was.disputes:
+		tell(AddressDisputed, &now.rival, advice)
+	case now.rival.told != was.rival.told && now.rival.told > 0 && now.rival.guilt == aStranger:
+		tell(RivalSighted, &now.rival, advice)
+	case now.rival.told != was.rival.told && now.rival.told > 0:
+		tell(KernelAnswers, &now.rival, kernelAdvice(about.Addr))
+	case was.holds && now.holds && was.rival.guilt != noGuilt && now.rival.since == 0:
+		tell(RivalGone, &was.rival, "")
+	}
+	if now.defense > was.defense {
+		tell(Defended, &now.rival, "")
+	}
+}
+
+// excludeIt is what people can do about a stranger.
+const excludeIt = "allocated automatically: exclude it from the pool, or take it away from that station"
+
+// kernelAdvice returns what people can do about a kernel that answers.
+func kernelAdvice(addr netip.Addr) string {
+	if addr.Is4() {
+		return "its kernel answers by itself: set net.ipv4.conf.all.arp_ignore=1 there"
+	}
+	return "its kernel answers by itself: take the address off the interface there"
 }
 
 func (l *loop) tellMembers(before, after *election.View, s *situation) {
@@ -215,11 +267,11 @@ func (ev Event) with(kind Kind, node, detail string) Event {
 // note emits and logs an event.
 func (l *loop) note(ev Event) {
 	l.events.emit(ev)
-	args := make([]any, 0, 8)
+	args := make([]any, 0, 10)
 	if ev.Addr.IsValid() {
 		args = append(args, "address", ev.Addr)
 	}
-	for _, field := range [][2]string{{"service", ev.Service}, {"member", ev.Node}, {"detail", ev.Detail}} {
+	for _, field := range [][2]string{{"service", ev.Service}, {"member", ev.Node}, {"station", ev.Hardware}, {"detail", ev.Detail}} {
 		if field[1] != "" {
 			args = append(args, field[0], field[1])
 		}

@@ -27,8 +27,10 @@ type situation struct {
 	joined   bool // another member was joined, or the start hold has passed
 	draining bool
 	deserted bool // the lease ran out, and the others have not been heard since
+	exchange exchange
 
-	matched []*announce.Address // facts, one for each address of the roster; nil if there is none
+	matched     []*announce.Address // facts, one for each address of the roster; nil if there is none
+	silentLinks map[string]bool     // names of those on which no other station is heard
 }
 
 // position is what this node is doing about an address. The zero value is that
@@ -37,16 +39,18 @@ type position struct {
 	holds bool
 	// probing asks whether a stranger uses the address, before a first claim.
 	probing bool
-	// claim tells announcements apart: each new value announces again at once.
-	claim uint64
+	// claim and defense tell announcements apart: each new value announces again
+	// at once.
+	claim, defense uint64
 	// term is that of the claim; for a node that yielded, the one it has raised.
 	term uint64
 	from string
 	// contested: another member holds it too, and this one keeps it.
 	contested bool
 	// isolated: this node's lease ran out while it held the address, so any
-	// other holder has the better right to it.
+	// other holder has the better right to it. So it has after a silence.
 	isolated bool
+	silence  silence
 	// released: this node gave the address up, and has seen nobody hold it
 	// since. What it saw before that is no reason to claim without a probe.
 	released bool
@@ -56,9 +60,14 @@ type position struct {
 	// handoverBy is when a hand-over that nobody takes ends; zero if there is
 	// none.
 	handoverBy time.Duration
-	// disputes is how often a stranger answered a probe in a row.
+	// disputes is how often a stranger got in the way in a row.
 	disputes int
-	rival    election.HardwareAddr
+	// rival is another station that claims the address; sightings is how many
+	// claims the announcer has seen.
+	rival     rival
+	sightings uint64
+	// heldSince is since when the node holds the address.
+	heldSince time.Duration
 	// pausedUntil is when a probe may be tried again; zero if it may now.
 	pausedUntil time.Duration
 }
@@ -70,8 +79,9 @@ type plan struct {
 	positions   []position            // one for each address of the roster
 	assignments []announce.Assignment // of the addresses this node is selected for
 	members     memberCount
-	stations    map[election.HardwareAddr]bool // of members, live and former ones
-	wake        time.Duration                  // when time alone changes the plan; zero for never
+	stations    map[election.HardwareAddr]string // the members, live and former ones, whose these are
+	exchange    bool                             // an exchange with another member is wanted now
+	wake        time.Duration                    // when time alone changes the plan; zero for never
 }
 
 const (
@@ -157,7 +167,7 @@ func (s *situation) entry(p *plan, i int, view *election.View) election.Entry {
 	a, pos := &s.roster.addresses[i], &p.positions[i]
 	e := election.Entry{
 		Addr: a.addr, Service: a.service, Reason: s.reason(pos, i), Weight: s.weight(a),
-		Holds: pos.holds, Term: pos.term, From: pos.from, Isolated: pos.isolated,
+		Holds: pos.holds, Term: pos.term, From: pos.from, Isolated: pos.cutOff(),
 	}
 	if !pos.holds {
 		d, _ := view.Owner(a.addr)
@@ -209,7 +219,8 @@ func (s *situation) weight(a *address) uint32 {
 	return uint32(min(max(sum, 0), math.MaxUint32))
 }
 
-// matchFacts finds the announcer's fact for each address. Both are sorted.
+// matchFacts finds the announcer's fact for each address, which are both sorted,
+// and the links that are silent.
 func (s *situation) matchFacts() {
 	s.matched = make([]*announce.Address, len(s.roster.addresses))
 	rest := s.facts.Addresses
@@ -222,12 +233,19 @@ func (s *situation) matchFacts() {
 			s.matched[i] = &rest[0]
 		}
 	}
+	s.silentLinks = make(map[string]bool)
+	for _, l := range s.facts.Links {
+		if l.Silent {
+			s.silentLinks[l.Name] = true
+		}
+	}
 }
 
 // move changes the node's position to what the decision asks for.
 func (s *situation) move(p *plan, i int, d election.Decision) {
 	pos := &p.positions[i]
 	self := s.config.Name
+	sighted := s.sighted(pos, i)
 	if d.Holder != "" && d.Holder != self {
 		pos.released = false
 	}
@@ -235,7 +253,8 @@ func (s *situation) move(p *plan, i int, d election.Decision) {
 	case pos.holds && s.unheard(pos, i):
 		pos.withdraw()
 	case pos.holds && d.Owner == self && d.Holder == self:
-		s.keep(pos, d)
+		s.keep(p, i, d)
+		s.watch(p, i, d, sighted)
 	case pos.holds && d.Holder == self:
 		s.handOver(p, pos, d)
 	case pos.holds:
@@ -243,7 +262,7 @@ func (s *situation) move(p *plan, i int, d election.Decision) {
 	case d.Owner != self || s.deserted:
 		pos.probing = false
 	case d.Takeover && !pos.released:
-		pos.hold(above(d.Term), d.Holder)
+		pos.hold(s.now, above(d.Term), d.Holder)
 	default:
 		s.firstClaim(p, i, d)
 	}
@@ -258,7 +277,8 @@ func (s *situation) unheard(pos *position, i int) bool {
 }
 
 // keep is the position of the owner that holds.
-func (s *situation) keep(pos *position, d election.Decision) {
+func (s *situation) keep(p *plan, i int, d election.Decision) {
+	pos := &p.positions[i]
 	pos.handoverBy = 0
 	if d.Holders == 1 && !s.deserted && d.Term > pos.term {
 		// Another has claimed since, whether this node saw it hold or not.
@@ -268,6 +288,12 @@ func (s *situation) keep(pos *position, d election.Decision) {
 		pos.claim++ // the others have withdrawn: have the last word
 	}
 	pos.isolated = s.deserted || pos.isolated && d.Holders > 1
+	var wake time.Duration
+	pos.silence, wake = pos.silence.next(s.now, s.silent(i), d.Holders > 1)
+	p.wakeAt(s.now, wake)
+	if s.now >= pos.heldSince+rivalGone {
+		pos.disputes = 0 // whoever got in the way has gone
+	}
 }
 
 // yield gives the address up to another member that holds it by right. If that is
@@ -275,10 +301,8 @@ func (s *situation) keep(pos *position, d election.Decision) {
 // held too; a higher term tells it, and that it must have the last word.
 func (s *situation) yield(p *plan, pos *position, d election.Decision) {
 	pos.withdraw()
-	for node, e := range p.view.Entries(d.Addr) {
-		if node == d.Holder && e.From != s.config.Name {
-			pos.term = above(d.Term)
-		}
+	if e, _ := p.view.Entry(d.Holder, d.Addr); e.From != s.config.Name {
+		pos.term = above(d.Term)
 	}
 }
 
@@ -320,15 +344,13 @@ func (s *situation) firstClaim(p *plan, i int, d election.Decision) {
 	switch fact.Probe {
 	case announce.Unknown:
 	case announce.Clear:
-		pos.hold(above(d.Term), "")
+		pos.hold(s.now, above(d.Term), "")
 	case announce.Conflict:
-		pos.probing = false
-		if p.stations[hardwareAddr(fact.Rival)] {
-			pos.pausedUntil = s.now + crossedPause
+		if hw := hardwareAddr(fact.Rival); p.stations[hw] == "" {
+			s.giveWay(pos, hw)
 		} else {
-			pos.rival = hardwareAddr(fact.Rival)
-			pos.pausedUntil = s.now + min(disputePause<<min(pos.disputes, 10), disputePauseMost)
-			pos.disputes++
+			pos.probing = false
+			pos.pausedUntil = s.now + crossedPause
 		}
 		p.wakeAt(s.now, pos.pausedUntil)
 	}
@@ -350,14 +372,26 @@ func (p *plan) awaited(i int) bool {
 func above(term uint64) uint64 { return max(term, term+1) }
 
 // hold is the claim of an address.
-func (pos *position) hold(term uint64, from string) {
-	*pos = position{holds: true, claim: pos.claim + 1, term: term, from: from, candidateSince: pos.candidateSince}
+func (pos *position) hold(now time.Duration, term uint64, from string) {
+	disputes := pos.disputes
+	pos.forget()
+	pos.holds, pos.heldSince, pos.term, pos.from, pos.disputes = true, now, term, from, disputes
+	pos.claim++
 }
 
 // withdraw gives the address up.
 func (pos *position) withdraw() {
-	*pos = position{claim: pos.claim, candidateSince: pos.candidateSince, released: true}
+	pos.forget()
+	pos.released = true
 }
+
+// forget leaves of the position only what is counted and timed throughout.
+func (pos *position) forget() {
+	*pos = position{claim: pos.claim, defense: pos.defense, sightings: pos.sightings, candidateSince: pos.candidateSince}
+}
+
+// cutOff reports whether another holder has the better right to the address.
+func (pos *position) cutOff() bool { return pos.isolated || pos.silence.fell }
 
 // mode is what the announcer is to do.
 func (pos *position) mode() announce.Mode {
@@ -376,7 +410,7 @@ func (s *situation) assignments(p *plan) []announce.Assignment {
 	for i := range p.positions {
 		a, pos := &s.roster.addresses[i], &p.positions[i]
 		if a.selected && !a.noneLeft {
-			list = append(list, announce.Assignment{Addr: a.addr, Interfaces: a.interfaces, Mode: pos.mode(), Claim: pos.claim})
+			list = append(list, announce.Assignment{Addr: a.addr, Interfaces: a.interfaces, Mode: pos.mode(), Claim: pos.claim, Defense: pos.defense})
 		}
 	}
 	return list
@@ -406,22 +440,22 @@ func (p *plan) holding() (held, contested int) {
 // maxStations bounds the hardware addresses that are remembered.
 const maxStations = 4096
 
-// stations returns the hardware addresses of the members before and of those in
-// the view. A member that was cut off is met on the wire before it is met again
+// stations returns which member has which hardware address, those before and those
+// in the view. A member that was cut off is met on the wire before it is met again
 // as a member, and must not be taken for a stranger.
-func stations(before map[election.HardwareAddr]bool, view *election.View) map[election.HardwareAddr]bool {
+func stations(before map[election.HardwareAddr]string, view *election.View) map[election.HardwareAddr]string {
 	all, copied := before, false
 	for o := range view.Offers() {
 		for _, hw := range o.Hardware {
 			switch {
-			case all[hw]:
+			case all[hw] == o.Node:
 				continue
 			case len(all) == 0 || len(all) >= maxStations:
-				all, copied = make(map[election.HardwareAddr]bool), true
+				all, copied = make(map[election.HardwareAddr]string), true
 			case !copied:
 				all, copied = maps.Clone(before), true
 			}
-			all[hw] = true
+			all[hw] = o.Node
 		}
 	}
 	return all

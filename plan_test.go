@@ -3,7 +3,6 @@ package l2vip
 import (
 	"context"
 	"math"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -55,15 +54,29 @@ func (w *world) fact(change func(*announce.Address)) {
 	if a := w.plan.assignments; len(a) > 0 {
 		f.Mode, f.Claim = a[0].Mode, a[0].Claim
 	}
+	if before := w.facts.Addresses; len(before) > 0 {
+		f.Sightings = before[0].Sightings
+	}
 	change(&f)
 	w.facts = announce.Facts{Addresses: []announce.Address{f}}
 }
+
+// sight makes the announcer report that a station claims the address.
+func (w *world) sight(station election.HardwareAddr) {
+	w.fact(func(f *announce.Address) { f.Rival, f.Sightings = station[:], f.Sightings+1 })
+}
+
+// The hardware addresses of member "b" and of a stranger.
+var (
+	memberB  = election.HardwareAddr{2, 0, 0, 0, 0, 0xb}
+	stranger = election.HardwareAddr{2, 0, 0, 0, 0, 9}
+)
 
 // other makes "b" the only other member, with what change does to its entry.
 func (w *world) other(change func(*election.Entry)) {
 	e := election.Entry{Addr: thisAddr, Service: "web"}
 	change(&e)
-	w.others = []election.Offer{{Node: "b", Instance: 1, Members: 2, Hardware: []election.HardwareAddr{{2, 0, 0, 0, 0, 0xb}}, Entries: []election.Entry{e}}}
+	w.others = []election.Offer{{Node: "b", Instance: 1, Members: 2, Hardware: []election.HardwareAddr{memberB}, Entries: []election.Entry{e}}}
 }
 
 // turn makes the next plan, after d, and returns what it does about the address.
@@ -197,11 +210,10 @@ func TestHolderWithoutALinkGivesUpAtOnce(t *testing.T) {
 
 func TestDisputedAddressIsTriedAgainWithGrowingPauses(t *testing.T) {
 	w := newWorld(t)
-	rival := net.HardwareAddr{2, 0, 0, 0, 0, 9}
 	var pauses []time.Duration
 	for range 9 {
 		require.True(t, w.turn(0).probing)
-		w.fact(func(f *announce.Address) { f.Probe, f.Rival = announce.Conflict, rival })
+		w.fact(func(f *announce.Address) { f.Probe, f.Rival = announce.Conflict, stranger[:] })
 		require.False(t, w.turn(0).holds)
 		require.Equal(t, election.Disputed, w.plan.offer.Entries[0].Reason)
 		pauses = append(pauses, w.plan.wake-w.now)
@@ -218,7 +230,7 @@ func TestMemberIsNoStranger(t *testing.T) {
 	w.turn(0)
 	w.others = nil // gone, but its hardware address is remembered
 	require.True(t, w.turn(0).probing)
-	w.fact(func(f *announce.Address) { f.Probe, f.Rival = announce.Conflict, net.HardwareAddr{2, 0, 0, 0, 0, 0xb} })
+	w.fact(func(f *announce.Address) { f.Probe, f.Rival = announce.Conflict, memberB[:] })
 	w.turn(0)
 	require.Equal(t, election.Offered, w.plan.offer.Entries[0].Reason)
 	require.Equal(t, crossedPause, w.plan.wake-w.now)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -40,8 +41,7 @@ type Runner struct {
 
 // New checks the configuration and allocates the addresses. It opens nothing
 // and starts nothing: Run does. The error joins a *[ConfigError] for each thing
-// that is wrong. IPv6 addresses are refused with an error that wraps
-// [errors.ErrUnsupported].
+// that is wrong.
 func New(c Config) (*Runner, error) {
 	config, err := c.validated()
 	ro, rosterErr := config.newRoster(config.Services)
@@ -206,9 +206,8 @@ type loop struct {
 	failure  error      // the first of them
 	synced   chan bool  // outcomes of Sync
 	syncing  bool
-	// Since the lease ran out: an exchange with another member was completed;
-	// and there were others when it did.
-	exchanged, company bool
+	exchange exchange
+	company  bool // there were other members when the lease ran out
 
 	// Times are counted from a little before Run began, suspended time
 	// included; so zero can stand for never.
@@ -263,25 +262,24 @@ func (l *loop) run(ctx context.Context) error {
 		case err := <-l.failures:
 			l.failure = errors.Join(l.failure, err)
 			l.stop()
-		case l.exchanged = <-l.synced:
+		case l.exchange.done = <-l.synced:
 			l.syncing = false
 		case <-l.wake:
 		case <-timer.C:
 			changed = l.plan.offer.Node == "" || l.plan.wake > 0 && l.plan.wake <= l.now()
 		}
 		now := l.now()
-		if l.renew(now) {
-			l.sync(background)
-			changed = true
-		}
-		if changed {
+		if l.renew(now) || changed {
 			if err := l.turn(background, now); err != nil {
 				return errors.Join(l.failure, err)
 			}
 		} else {
 			l.config.Membership.Publish(l.plan.offer)
 		}
-		if l.deserted > 0 && l.exchanged && inTouch(l.plan.view, l.config.Name, l.company) {
+		if !l.syncing && (l.deserted > l.exchange.began || l.plan.exchange) {
+			l.sync(background, now)
+		}
+		if l.deserted > 0 && l.exchange.done && l.exchange.began >= l.deserted && inTouch(l.plan.view, l.config.Name, l.company) {
 			l.trust() // only now: what the others have claimed is given up
 		}
 		if l.stopping && l.over(now) {
@@ -337,7 +335,7 @@ func (l *loop) renew(now time.Duration) (lost bool) {
 	late := now - l.renewed - l.config.Lease
 	if l.renewed > 0 && late > 0 && l.deserted == 0 {
 		l.deserted, lost = now, true
-		l.exchanged, l.company = false, l.plan.view.Members() > 1
+		l.company = l.plan.view.Members() > 1
 		l.config.Logger.Warn("the lease has run out: this process did not run in time", "late", late)
 		l.events.emit(Event{Kind: LeaseLost, Detail: fmt.Sprintf("%v late", late)})
 	}
@@ -372,14 +370,18 @@ func (l *loop) trust() {
 }
 
 // sync asks for a full exchange with another member.
-func (l *loop) sync(g *group) {
-	l.syncing = true
+func (l *loop) sync(g *group, now time.Duration) {
+	l.syncing, l.exchange = true, exchange{began: now}
+	timeout, level := exchangeTimeout, slog.LevelInfo
+	if l.deserted > 0 {
+		timeout, level = distrust, slog.LevelWarn
+	}
 	g.start(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, distrust)
+		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		err := l.config.Membership.Sync(ctx)
 		if err != nil {
-			l.config.Logger.Warn("no exchange with another member", "error", err)
+			l.config.Logger.Log(ctx, level, "no exchange with another member", "error", err)
 		}
 		l.synced <- err == nil // one at a time: never blocks
 	})
@@ -402,6 +404,7 @@ func (l *loop) turn(background *group, now time.Duration) error {
 
 	s.now = now
 	s.deserted = l.deserted > 0
+	s.exchange = l.exchange
 	s.joined = l.hasJoined(now, s.others)
 
 	before := l.plan
@@ -425,7 +428,7 @@ func (l *loop) turn(background *group, now time.Duration) error {
 	}
 	l.config.Membership.Publish(after.offer)
 
-	last := l.status.Swap(&snapshot{situation: s, plan: after})
+	last := l.status.Swap(&snapshot{situation: s, plan: after, taken: time.Now()})
 	l.tell(before, after, &last.situation, &s)
 	if s.draining && holds == 0 {
 		l.closeOnce(l.drained)

@@ -208,7 +208,7 @@ func TestAddressOfAStrangerIsDisputed(t *testing.T) {
 		require.Equal(t, []string{"printer"}, c.segment.answering(vip))
 		require.Equal(t, election.Disputed, c.nodes[0].Status().Addresses[0].Reason)
 		disputed := waitFor(t, events, l2vip.AddressDisputed)
-		require.Equal(t, stranger.hw.String(), disputed.Detail)
+		require.Equal(t, stranger.hw.String(), disputed.Hardware)
 
 		stranger.set(func(st *station) { st.running = false })
 		time.Sleep(2 * time.Minute)

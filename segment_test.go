@@ -21,6 +21,7 @@ type segment struct {
 	mu        sync.Mutex
 	stations  []*station
 	announced map[netip.Addr][]string // every announcement on side zero, by the station's name
+	noClients bool                    // there is nobody but the stations on side zero
 }
 
 func newSegment() *segment { return &segment{announced: make(map[netip.Addr][]string)} }
@@ -40,7 +41,16 @@ type station struct {
 	lease       time.Duration
 	assignments []announce.Assignment
 	probed      map[netip.Addr]probed
-	claims      map[netip.Addr]uint64
+	told        map[netip.Addr]announce.Assignment // what was announced last
+	rivals      map[netip.Addr]seen
+	kernel      bool // the kernel of its host answers for the addresses
+	alone       int  // for how many ticks it has heard nobody
+}
+
+// seen is what a station has seen of others that claim an address.
+type seen struct {
+	sightings uint64
+	rival     net.HardwareAddr
 }
 
 // probed is the outcome of a probe.
@@ -50,8 +60,14 @@ type probed struct {
 	rival  net.HardwareAddr
 }
 
-// probeTime is how long a probe takes.
-const probeTime = 250 * time.Millisecond
+const (
+	// probeTime is how long a probe takes.
+	probeTime = 250 * time.Millisecond
+	// tick is how often a station that answers listens whether it is alone:
+	// silentTicks in a row tell it. Every rivalTicks it asks for rivals.
+	tick                    = time.Second
+	silentTicks, rivalTicks = 3, 10
+)
 
 // station returns a new station; that of a process which was started again is
 // plugged in where the former one was.
@@ -60,7 +76,8 @@ func (s *segment) station(name string) *station {
 	defer s.mu.Unlock()
 	st := &station{
 		segment: s, name: name, hw: net.HardwareAddr{2, 0, 0, 0, 0, byte(len(s.stations) + 1)},
-		changed: make(chan struct{}, 1), probed: make(map[netip.Addr]probed), claims: make(map[netip.Addr]uint64),
+		changed: make(chan struct{}, 1), probed: make(map[netip.Addr]probed),
+		told: make(map[netip.Addr]announce.Assignment), rivals: make(map[netip.Addr]seen),
 	}
 	for i, former := range s.stations {
 		if former.name == name {
@@ -93,7 +110,7 @@ func (s *segment) answeringOn(side int, addr netip.Addr) []string {
 // answers reports whether the station answers, and is heard on its side. The lock
 // is held.
 func (st *station) answers(addr netip.Addr) bool {
-	if !st.running || st.dead || st.down || clock.Now() >= st.lease {
+	if !st.up() || clock.Now() >= st.lease {
 		return false
 	}
 	return slices.ContainsFunc(st.assignments, func(a announce.Assignment) bool {
@@ -154,7 +171,9 @@ func (st *station) Set(assignments []announce.Assignment) error {
 func (st *station) Run(ctx context.Context, report func(announce.Facts)) error {
 	st.set(func(st *station) { st.running = true })
 	defer st.set(func(st *station) { st.running, st.assignments = false, nil })
-	for {
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
+	for n := 1; ; {
 		report(st.facts())
 		var due <-chan time.Time
 		if st.probing() {
@@ -166,6 +185,63 @@ func (st *station) Run(ctx context.Context, report func(announce.Facts)) error {
 		case <-st.changed:
 		case <-due:
 			st.set((*station).concludeProbes)
+		case <-ticks.C:
+			st.set((*station).listen)
+			if n++; n%rivalTicks == 0 {
+				st.set((*station).askForRivals)
+			}
+		}
+	}
+}
+
+// hears reports whether frames of another station reach this one. The lock is held.
+func (st *station) hears(other *station) bool {
+	return other != st && other.side == st.side && other.up() && st.up()
+}
+
+// up reports whether the station is there and plugged in. The lock is held.
+func (st *station) up() bool { return st.running && !st.dead && !st.down }
+
+// listen keeps for how long nobody was heard. The lock is held.
+func (st *station) listen() {
+	st.alone++
+	if st.side == 0 && !st.segment.noClients || slices.ContainsFunc(st.segment.stations, st.hears) ||
+		!slices.ContainsFunc(st.assignments, func(a announce.Assignment) bool { return st.answers(a.Addr) }) {
+		st.alone = 0
+	}
+}
+
+// askForRivals probes for the addresses that the station answers for. The lock is
+// held.
+func (st *station) askForRivals() {
+	for _, a := range st.assignments {
+		for _, other := range st.segment.stations {
+			if st.hears(other) && (other.kernel || other.answers(a.Addr)) {
+				st.sight(a.Addr, other)
+			}
+		}
+	}
+}
+
+// sight sees that another station claims the address. The lock is held.
+func (st *station) sight(addr netip.Addr, other *station) {
+	if st.answers(addr) {
+		st.rivals[addr] = seen{st.rivals[addr].sightings + 1, other.hw}
+		st.wake()
+	}
+}
+
+// announces tells everybody that the station has the address. The lock is held.
+func (st *station) announces(addr netip.Addr) {
+	if !st.up() {
+		return
+	}
+	if st.side == 0 {
+		st.segment.announced[addr] = append(st.segment.announced[addr], st.name)
+	}
+	for _, other := range st.segment.stations {
+		if other.hears(st) {
+			other.sight(addr, st)
 		}
 	}
 }
@@ -187,7 +263,7 @@ func (st *station) concludeProbes() {
 		}
 		st.probed[a.Addr] = probed{a.Claim, announce.Clear, nil}
 		for _, other := range st.segment.stations {
-			if other != st && other.side == st.side && !st.down && other.answers(a.Addr) {
+			if st.hears(other) && (other.kernel || other.answers(a.Addr)) {
 				st.probed[a.Addr] = probed{a.Claim, announce.Conflict, other.hw}
 			}
 		}
@@ -198,7 +274,7 @@ func (st *station) concludeProbes() {
 func (st *station) facts() announce.Facts {
 	st.segment.mu.Lock()
 	defer st.segment.mu.Unlock()
-	facts := announce.Facts{Links: []announce.Link{{Name: "eth0", Index: 2, HardwareAddr: st.hw}}}
+	facts := announce.Facts{Links: []announce.Link{{Name: "eth0", Index: 2, HardwareAddr: st.hw, Silent: st.alone >= silentTicks}}}
 	for _, a := range st.assignments {
 		f := announce.Address{Addr: a.Addr, Mode: a.Mode, Claim: a.Claim, Links: []string{"eth0"}}
 		if st.down {
@@ -207,12 +283,14 @@ func (st *station) facts() announce.Facts {
 		if p := st.probed[a.Addr]; a.Mode == announce.Probe && p.claim == a.Claim {
 			f.Probe, f.Rival = p.result, p.rival
 		}
-		if a.Mode == announce.Answer && st.claims[a.Addr] != a.Claim {
-			st.claims[a.Addr] = a.Claim
-			if st.side == 0 && !st.down && !st.dead {
-				st.segment.announced[a.Addr] = append(st.segment.announced[a.Addr], st.name)
+		if told := st.told[a.Addr]; a.Mode == announce.Answer {
+			if told.Claim != a.Claim || told.Defense != a.Defense {
+				st.announces(a.Addr)
 			}
+			st.told[a.Addr] = a
+			f.Rival = st.rivals[a.Addr].rival
 		}
+		f.Sightings = st.rivals[a.Addr].sightings
 		facts.Addresses = append(facts.Addresses, f)
 	}
 	return facts

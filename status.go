@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
@@ -74,6 +75,18 @@ type AddressStatus struct {
 	Holds bool
 	// Contested says that another member holds it as well.
 	Contested bool
+	// Isolated says that this node holds it but was cut off: another holder has
+	// the better right to it.
+	Isolated bool
+	// Automatic says that the address was allocated, and not asked for by name.
+	Automatic bool
+	// Rival is another station that claims the address while this node holds it,
+	// or that keeps this node from claiming it; nil if there is none.
+	Rival *Rival
+	// Sightings is how many frames of other stations have claimed the address
+	// while this node was to answer for it, and Defenses how often it was
+	// announced again because of that.
+	Sightings, Defenses uint64
 	// Term is the highest term of any claim of it.
 	Term uint64
 	// OtherService are the members that have the address for another service.
@@ -81,10 +94,39 @@ type AddressStatus struct {
 	OtherService []string
 }
 
+// Rival is a station that claims an address and should not: one outside of the
+// cluster, or the host of a member that does not hold it. It is forgotten when it
+// has not claimed the address for half a minute.
+type Rival struct {
+	// Hardware is its Ethernet address.
+	Hardware string
+	// Member is the member that has or had this Ethernet address; empty for a
+	// stranger.
+	Member string
+	// KernelAnswers says that the member is live and does not hold the address:
+	// its kernel answers, because arp_ignore is wrong there.
+	KernelAnswers bool
+	// Since and LastSeen are when it was sighted, for the first and for the last
+	// time.
+	Since, LastSeen time.Time
+}
+
+// String says who the rival is.
+func (r *Rival) String() string {
+	switch {
+	case r.KernelAnswers:
+		return fmt.Sprintf("%s, the kernel of %s", r.Hardware, r.Member)
+	case r.Member != "":
+		return fmt.Sprintf("%s, which was %s", r.Hardware, r.Member)
+	}
+	return r.Hardware + ", a stranger"
+}
+
 // snapshot is what Status is made from, when somebody asks.
 type snapshot struct {
 	situation situation
 	plan      *plan
+	taken     time.Time
 }
 
 // Status returns what the Runner knows and does now.
@@ -119,10 +161,25 @@ func (r *Runner) Status() *Status {
 		status.Addresses = append(status.Addresses, AddressStatus{
 			Addr: a.addr, Service: a.service, Reason: s.reason(pos, i), Detail: s.detail(pos, i),
 			Owner: d.Owner, Holder: d.Holder, Holds: pos.holds, Contested: pos.contested, Term: d.Term,
+			Isolated: pos.cutOff(), Automatic: a.automatic,
+			Rival: snap.rival(pos), Sightings: pos.sightings, Defenses: pos.defense,
 			OtherService: p.otherService(a),
 		})
 	}
 	return status
+}
+
+// rival returns the station that gets in the way of an address, or nil.
+func (snap *snapshot) rival(pos *position) *Rival {
+	r := &pos.rival
+	if r.guilt == noGuilt {
+		return nil
+	}
+	at := func(t time.Duration) time.Time { return snap.taken.Add(t - snap.situation.now) }
+	return &Rival{
+		Hardware: r.hardware.String(), Member: r.member, KernelAnswers: r.guilt == aKernel,
+		Since: at(r.since), LastSeen: at(r.last),
+	}
 }
 
 // otherService returns the members that offer the address for another service
@@ -150,13 +207,18 @@ func (s *situation) detail(pos *position, i int) string {
 	case election.NotReady:
 		return healthDetail(s.health[a.service])
 	case election.Disputed:
-		return fmt.Sprintf("%v: %v", reason, pos.rival)
+		detail := fmt.Sprintf("%v: %v", reason, pos.rival.hardware)
+		if a.automatic {
+			detail += ", " + excludeIt
+		}
+		return detail
 	}
 	return reason.String()
 }
 
 // Explain says in a few lines of text who owns the address, and why: every
-// member's place, in the order in which they would own it.
+// member's place, in the order in which they would own it, and a rival's if there
+// is one.
 func (s *Status) Explain(addr netip.Addr) string {
 	d, ok := s.view.Owner(addr)
 	if !ok {
@@ -176,7 +238,15 @@ func (s *Status) Explain(addr netip.Addr) string {
 		if r.Entry.Holds {
 			fmt.Fprintf(&b, ", holds with term %d", r.Entry.Term)
 		}
+		if r.Entry.Isolated {
+			b.WriteString(", isolated")
+		}
 		b.WriteByte('\n')
+	}
+	for i := range s.Addresses {
+		if r := s.Addresses[i].Rival; r != nil && s.Addresses[i].Addr == addr {
+			fmt.Fprintf(&b, "rival: %v\n", r)
+		}
 	}
 	return b.String()
 }

@@ -390,6 +390,16 @@ func (v *View) Entries(addr netip.Addr) iter.Seq2[string, Entry] {
 	}
 }
 
+// Entry returns what node says of addr, and whether node is live and has said
+// anything at all. The zero Entry is that of a member that does not know addr.
+func (v *View) Entry(node string, addr netip.Addr) (e Entry, known bool) {
+	o, _ := v.Offer(node)
+	if own := o.entry(addr); own != nil {
+		e = *own
+	}
+	return e, o.Instance != 0
+}
+
 // entry returns the entry for addr, nil if there is none.
 func (o *Offer) entry(addr netip.Addr) *Entry {
 	i, ok := slices.BinarySearchFunc(o.Entries, addr, func(e Entry, a netip.Addr) int { return e.Addr.Compare(a) })
