@@ -136,13 +136,16 @@ const (
 // Facts are what an Announcer knows, a whole picture each time. They are
 // immutable.
 type Facts struct {
-	// Links are the interfaces that the assignments name or that have a subnet
-	// for one of them, by name.
+	// Links are the interfaces that the assignments name, also by a pattern, or
+	// that have a subnet for one of them, by name.
 	Links []Link
 	// Addresses has one element for each assignment that has been applied, by
 	// address. One that is to be bound for the first time is left out until
 	// that has been tried.
 	Addresses []Address
+	// Repairs is how often a kernel setting that addresses on lo need was found
+	// changed by somebody, and was set again.
+	Repairs uint64
 }
 
 // Link is an interface.
@@ -154,13 +157,14 @@ type Link struct {
 	// HardwareAddr is its Ethernet address; nil or zero if it has none.
 	HardwareAddr net.HardwareAddr
 	// Prefixes are its addresses with their subnets, but for those of a single
-	// address.
+	// address and IPv6 ones of link scope.
 	Prefixes []netip.Prefix
 	// Silent says that no other station was heard on it for a while, though
 	// known neighbors were asked: this host may be cut off. It is false while
 	// nothing is answered on the interface.
 	Silent bool
-	// Problem says why it can't be used, for people; empty if it can.
+	// Problem says why it can't be used, for people: "down", "port of br0";
+	// empty if it can.
 	Problem string
 }
 

@@ -1,11 +1,11 @@
 package announce
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -13,17 +13,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// labelPrefix starts the label of an address on lo that an announcer bound.
-// What follows names the announcer: whoever owns the abstract Unix socket of
-// that name, in the same network namespace, is alive. So the addresses of a
-// killed process are told from those of a running one.
-const labelPrefix = "lo:l2-"
-
-// lockPrefix comes before the label in the name of that socket.
+// lockPrefix comes before the label of a mark in the name of an abstract Unix
+// socket. Whoever owns the socket, in the same network namespace, is alive: so the
+// addresses of a killed process are told from those of a running one.
 const lockPrefix = "l2vip/"
 
 // binder makes the kernel accept traffic for addresses. It belongs to Run's
@@ -31,21 +26,26 @@ const lockPrefix = "l2vip/"
 // at a time: ten thousand addresses take the kernel a while.
 type binder struct {
 	mode   Bind
-	handle *netlink.Handle
+	socket addrSocket
 	logger *slog.Logger
 
 	// Of Loopback only.
-	lo    int                       // the index of lo
-	locks map[string]net.PacketConn // by label; label is one of them
-	label string                    // of what this process adds
-	undo  []sysctl                  // what this process changed, with the old values
+	lo      int                     // the index of lo
+	locks   map[mark]net.PacketConn // mark is one of them
+	mark    mark                    // of what this process adds
+	guard   guard
+	loud    error // why the kernel may not be silent; then no IPv4 address is left on lo
+	settled bool  // a sync has been done: what fails from now on does not end Run
 
-	have map[place]host // as listed, and changed since
-	ours map[place]bool // what this process bound; of Interface only
-	todo []change
-	errs map[place]error // what is wrong
+	links []link         // of the last sync
+	have  map[place]host // as listed, and changed since
+	ours  map[place]bool // what this process bound; of Interface only
+	todo  []change
+	errs  map[place]error // what is wrong
 
-	renewAt time.Time // when lifetimes are to be renewed; of Interface only
+	// renewAt is when sync is due though nothing has changed: with Interface to
+	// renew lifetimes, with Loopback to look at the settings.
+	renewAt time.Time
 }
 
 // change is one thing to do.
@@ -54,24 +54,8 @@ type change struct {
 	remove bool
 }
 
-// sysctl is a kernel setting: what it is set to, and which values do as well.
-type sysctl struct {
-	path, name, value string
-	good              []string
-}
-
-// The settings that keep the kernel from answering ARP for the addresses on lo
-// and from using them in its own requests (Documentation/networking/ip-sysctl).
-var (
-	arpIgnore = sysctl{
-		"/proc/sys/net/ipv4/conf/all/arp_ignore", "net.ipv4.conf.all.arp_ignore", "1",
-		[]string{"1", "2", "3", "8"}, // 4 to 7 are reserved, and hide nothing
-	}
-	arpAnnounce = sysctl{
-		"/proc/sys/net/ipv4/conf/all/arp_announce", "net.ipv4.conf.all.arp_announce", "2",
-		[]string{"2"},
-	}
-)
+// guardEvery is how often the settings are looked at.
+const guardEvery = time.Second
 
 // interfaceLifetime is for how long the kernel keeps an address in the mode
 // Interface; it is renewed in a third of it.
@@ -87,17 +71,18 @@ var errTaken = errors.New("somebody took it off the interface")
 // left on lo.
 func newBinder(mode Bind, logger *slog.Logger) (*binder, error) {
 	b := &binder{
-		mode: mode, logger: logger, locks: make(map[string]net.PacketConn),
-		have: make(map[place]host), ours: make(map[place]bool), errs: make(map[place]error),
+		mode: mode, logger: logger, locks: make(map[mark]net.PacketConn),
+		guard: guard{logger: logger, undo: make(map[knob]int)},
+		have:  make(map[place]host), ours: make(map[place]bool), errs: make(map[place]error),
 	}
 	if mode == None {
 		return b, nil
 	}
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	socket, err := openAddrSocket()
 	if err != nil {
-		return nil, fmt.Errorf("netlink socket: %w", err)
+		return nil, err
 	}
-	b.handle = handle
+	b.socket = socket
 	if mode != Loopback {
 		return b, nil
 	}
@@ -108,93 +93,44 @@ func newBinder(mode Bind, logger *slog.Logger) (*binder, error) {
 	return b, nil
 }
 
-// openLoopback finds lo and picks the label.
+// openLoopback finds lo and picks the mark.
 func (b *binder) openLoopback() error {
-	lo, err := b.handle.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("find lo: %w", err)
-	}
-	b.lo = lo.Attrs().Index
 	inv, err := takeInventory()
 	if err != nil {
 		return err
 	}
+	i := slices.IndexFunc(inv.links, func(l link) bool { return l.name == "lo" })
+	if i < 0 {
+		return errors.New("there is no interface lo")
+	}
+	b.lo = inv.links[i].index
 	for p, h := range inv.hosts {
-		if _, known := b.locks[h.label]; !known && p.index == b.lo && strings.HasPrefix(h.label, labelPrefix) {
-			if lock, err := lockLabel(h.label); err == nil {
-				b.locks[h.label], b.label = lock, h.label
+		if _, known := b.locks[h.mark]; !known && p.index == b.lo && h.mark != 0 {
+			if lock, err := lockMark(h.mark); err == nil {
+				b.locks[h.mark], b.mark = lock, h.mark
 			}
 		}
 	}
-	if b.label != "" {
-		return nil
-	}
-	id := make([]byte, 4)
-	rand.Read(id) // never fails
-	b.label = labelPrefix + hex.EncodeToString(id)
-	lock, err := lockLabel(b.label)
-	if err != nil {
-		return err
-	}
-	b.locks[b.label] = lock
-	return nil
-}
-
-// lockLabel owns the label for as long as the socket is open.
-func lockLabel(label string) (net.PacketConn, error) {
-	lock, err := net.ListenPacket("unixgram", "@"+lockPrefix+label)
-	if err != nil {
-		return nil, fmt.Errorf("own the label %s: %w", label, err)
-	}
-	return lock, nil
-}
-
-// set makes the sysctl what it has to be, and reads it back.
-func (s sysctl) set() (old sysctl, changed bool, err error) {
-	before, err := s.read()
-	if err != nil {
-		return sysctl{}, false, err
-	}
-	if slices.Contains(s.good, before) {
-		return sysctl{}, false, nil
-	}
-	err = os.WriteFile(s.path, []byte(s.value), 0)
-	if err == nil {
-		var after string
-		if after, err = s.read(); err == nil && after != s.value {
-			err = fmt.Errorf("it reads %q after writing %q", after, s.value)
-		}
-	}
-	if err == nil {
-		return sysctl{path: s.path, name: s.name, value: before}, true, nil
-	}
-	err = fmt.Errorf("set %s=%s before an address is bound to lo, or the kernel answers for it: %w", s.name, s.value, err)
-	if errors.Is(err, os.ErrPermission) {
-		err = &CapabilityError{"CAP_NET_ADMIN", "bind to lo", err}
-	}
-	return sysctl{}, false, err
-}
-
-func (s sysctl) read() (string, error) {
-	b, err := os.ReadFile(s.path)
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", s.name, err)
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
-// quiet keeps the kernel from answering ARP for addresses on lo.
-func (b *binder) quiet() error {
-	for _, s := range []sysctl{arpIgnore, arpAnnounce} {
-		old, changed, err := s.set()
-		if err != nil {
+	for tries := 1; b.mark == 0; tries++ {
+		m := markWith(uint16(rand.Uint32()))
+		lock, err := lockMark(m)
+		switch {
+		case err == nil:
+			b.locks[m], b.mark = lock, m
+		case !errors.Is(err, unix.EADDRINUSE) || tries == 100: // not another announcer's by chance
 			return err
 		}
-		if changed {
-			b.undo = append(b.undo, old)
-		}
 	}
 	return nil
+}
+
+// lockMark owns the mark for as long as the socket is open.
+func lockMark(m mark) (net.PacketConn, error) {
+	lock, err := net.ListenPacket("unixgram", "@"+lockPrefix+m.label())
+	if err != nil {
+		return nil, fmt.Errorf("own the label %s: %w", m.label(), err)
+	}
+	return lock, nil
 }
 
 // observe takes what is bound from a new listing. What was bound and is gone is a
@@ -217,16 +153,14 @@ func (b *binder) observe(hosts map[place]host) {
 // sync finds what has to change for the assignments. An error is fatal; what
 // fails for one address is kept in errs.
 func (b *binder) sync(assignments []Assignment, links []link, leased bool, now time.Time) error {
-	b.todo = b.todo[:0]
+	b.todo, b.links = b.todo[:0], links
 	wanted := make(map[place]bool, len(assignments))
 	switch b.mode {
 	case None:
 		return nil
 	case Loopback:
-		if len(assignments) > 0 {
-			if err := b.quiet(); err != nil {
-				return err
-			}
+		if err := b.silence(assignments, now); err != nil {
+			return err
 		}
 		for i := range assignments {
 			wanted[place{b.lo, assignments[i].Addr}] = true
@@ -247,7 +181,12 @@ func (b *binder) sync(assignments []Assignment, links []link, leased bool, now t
 	}
 	for p := range wanted {
 		h, bound := b.have[p]
-		if bound {
+		switch {
+		case b.refuses(p):
+			b.errs[p] = b.loud
+			b.todo = append(b.todo, change{place: p}) // in vain, so that it is tried again
+			continue
+		case bound:
 			delete(b.errs, p)
 		}
 		switch {
@@ -257,8 +196,8 @@ func (b *binder) sync(assignments []Assignment, links []link, leased bool, now t
 			b.todo = append(b.todo, change{place: p})
 		}
 	}
-	for p, h := range b.have {
-		if !wanted[p] && b.owns(p, h) {
+	for p, h := range b.have { // last, so that step takes it first
+		if (!wanted[p] || b.refuses(p)) && b.owns(p, h) {
 			b.todo = append(b.todo, change{place: p, remove: true})
 		}
 	}
@@ -270,11 +209,44 @@ func (b *binder) sync(assignments []Assignment, links []link, leased bool, now t
 	return nil
 }
 
+// silence keeps the kernel from answering ARP for addresses on lo while there are
+// IPv4 addresses to bind. It answers no solicitation for them in any case, because
+// those of IPv6 are for the addresses of one interface. An error is fatal: the
+// first addresses can't be bound.
+func (b *binder) silence(assignments []Assignment, now time.Time) error {
+	b.loud, b.renewAt = nil, time.Time{}
+	if !slices.ContainsFunc(assignments, func(a Assignment) bool { return a.Addr.Is4() }) {
+		b.guard.kept = false
+		b.settled = b.settled || len(assignments) > 0
+		return nil
+	}
+	var interfaces []string
+	r := reachOf(assignments)
+	for i := range b.links {
+		if l := &b.links[i]; l.problem == "" && r.covers(l) {
+			interfaces = append(interfaces, l.name)
+		}
+	}
+	err := b.guard.enforce(interfaces)
+	switch {
+	case err == nil:
+		b.settled, b.renewAt = true, now.Add(guardEvery)
+	case !b.settled:
+		return err
+	}
+	b.loud = err
+	return nil
+}
+
+// refuses reports whether the address must not be bound, because the kernel would
+// answer for it.
+func (b *binder) refuses(p place) bool { return b.loud != nil && p.addr.Is4() }
+
 // owns reports whether the address was bound by this process or by a dead one:
 // what belongs to others is left alone.
 func (b *binder) owns(p place, h host) bool {
 	if b.mode == Loopback {
-		_, ok := b.locks[h.label]
+		_, ok := b.locks[h.mark]
 		return ok
 	}
 	return b.ours[p]
@@ -312,37 +284,51 @@ func (b *binder) step() error {
 
 // bind binds one address, or renews its lifetime.
 func (b *binder) bind(p place) error {
-	a := netlinkAddr(p)
+	if b.refuses(p) {
+		return nil
+	}
 	var err error
 	if b.mode == Loopback {
-		a.Label, a.Scope = b.label, unix.RT_SCOPE_HOST
-		err = b.handle.AddrAdd(nil, a)
+		err = b.socket.add(p, b.mark, math.MaxUint32, false)
 	} else {
-		a.Flags = unix.IFA_F_NOPREFIXROUTE
-		a.ValidLft = int(interfaceLifetime / time.Second)
-		a.PreferedLft = a.ValidLft
-		err = b.handle.AddrReplace(nil, a)
+		// To IPv6 an address is the same with the subnet of another length, so
+		// only what is known to be a subnet of its own may be replaced.
+		_, bound := b.have[p]
+		err = b.socket.add(p, 0, uint32(interfaceLifetime/time.Second), bound)
 	}
 	switch {
-	case errors.Is(err, os.ErrPermission):
+	case errors.Is(err, unix.EPERM):
 		return &CapabilityError{"CAP_NET_ADMIN", fmt.Sprintf("bind %v", p.addr), err}
 	case errors.Is(err, unix.EEXIST): // somebody else was faster
 		b.have[p] = host{forever: true}
 		delete(b.errs, p)
+	case errors.Is(err, unix.EACCES) && p.addr.Is6():
+		b.errs[p] = fmt.Errorf("IPv6 is disabled there, set %s=0: %w", b.disableKnob(p.index), err)
 	case err != nil:
 		b.errs[p] = fmt.Errorf("bind: %w", err)
 	default:
-		b.have[p] = host{label: a.Label}
+		b.have[p] = host{mark: b.mark}
 		b.ours[p] = b.mode == Interface
 		delete(b.errs, p)
 	}
 	return nil
 }
 
+// disableKnob names the setting that disables IPv6 on an interface.
+func (b *binder) disableKnob(index int) string {
+	name := "all"
+	for i := range b.links {
+		if b.links[i].index == index {
+			name = b.links[i].name
+		}
+	}
+	return sysctlName("ipv6", name, "disable_ipv6")
+}
+
 // unbind takes back one address. One that can't be taken back stays until the
 // next sync.
 func (b *binder) unbind(p place) {
-	err := b.handle.AddrDel(nil, netlinkAddr(p))
+	err := b.socket.remove(p)
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
 		b.logger.Warn("cannot take back an address", "address", p.addr, "error", err)
 		return
@@ -371,25 +357,23 @@ func (b *binder) close() error {
 			return err
 		}
 	}
-	if len(b.have) > 0 {
-		return nil
+	for p := range b.have {
+		if p.addr.Is4() {
+			return nil
+		}
 	}
 	return b.restore()
 }
 
 // restore sets back what this process changed, unless another announcer on this
 // host relies on it.
-func (b *binder) restore() (err error) {
-	if len(b.undo) == 0 || b.others() {
+func (b *binder) restore() error {
+	if len(b.guard.undo) == 0 || b.others() {
 		return nil
 	}
-	for _, s := range b.undo {
-		if writeErr := os.WriteFile(s.path, []byte(s.value), 0); writeErr != nil {
-			err = errors.Join(err, fmt.Errorf("restore %s=%s: %w", s.name, s.value, writeErr))
-		}
-	}
+	err := b.guard.restore()
 	if b.others() { // one that has just started, and found them set
-		return errors.Join(err, b.quiet())
+		return errors.Join(err, b.guard.enforce(nil))
 	}
 	return err
 }
@@ -402,7 +386,7 @@ func (b *binder) others() bool {
 		return true
 	}
 	for line := range strings.Lines(string(list)) {
-		if _, label, ok := strings.Cut(strings.TrimSpace(line), "@"+lockPrefix); ok && b.locks[label] == nil {
+		if _, label, ok := strings.Cut(strings.TrimSpace(line), "@"+lockPrefix); ok && b.locks[markIn(label)] == nil {
 			return true
 		}
 	}
@@ -414,15 +398,5 @@ func (b *binder) release() {
 	for _, lock := range b.locks {
 		lock.Close()
 	}
-	if b.handle != nil {
-		b.handle.Close()
-	}
-}
-
-// netlinkAddr returns the address as netlink has it, with a prefix of 32 bits.
-func netlinkAddr(p place) *netlink.Addr {
-	return &netlink.Addr{
-		IPNet:     &net.IPNet{IP: p.addr.AsSlice(), Mask: net.CIDRMask(32, 32)},
-		LinkIndex: p.index,
-	}
+	b.socket.close()
 }

@@ -26,36 +26,35 @@ func (e *engine) reportFacts() {
 // facts returns what is known now. It must stay fast for thousands of addresses
 // and of interfaces.
 func (e *engine) facts() Facts {
-	facts := Facts{Links: []Link{}, Addresses: make([]Address, 0, len(e.assigned))}
-	known := make(map[string]*link, len(e.links))
+	facts := Facts{Links: []Link{}, Addresses: make([]Address, 0, len(e.assigned)), Repairs: e.binder.guard.repairs}
 	var subnets []*link // those that can carry an address without being named
 	for i := range e.links {
-		l := &e.links[i]
-		known[l.name] = l
-		if len(l.prefixes) > 0 {
+		if l := &e.links[i]; len(l.prefixes) > 0 {
 			subnets = append(subnets, l)
 		}
 	}
-	used := make(map[string]bool)
-	var carriers []*link // of the address at hand; reused
+	used := make(map[string]*link) // nil for a name without an interface
+	var carriers []*link           // of the address at hand; reused
 	var before Address
 	for i := range e.assigned {
 		a := &e.assigned[i]
 		c := e.claims[a.Addr]
 		carriers = carriers[:0]
-		for _, name := range a.Interfaces {
-			used[name] = true
-			if l := known[name]; l != nil {
-				carriers = append(carriers, l)
+		for _, pattern := range a.Interfaces {
+			carriers = e.named(carriers, pattern)
+			if !strings.HasSuffix(pattern, "*") {
+				used[pattern] = nil
 			}
 		}
 		if len(a.Interfaces) == 0 {
 			for _, l := range subnets {
 				if l.carries(a) {
-					used[l.name] = true
 					carriers = append(carriers, l)
 				}
 			}
+		}
+		for _, l := range carriers {
+			used[l.name] = l
 		}
 		f := Address{Addr: a.Addr, Mode: c.Mode, Claim: c.Claim, Probe: c.probe}
 		if c.rival != nil {
@@ -65,19 +64,33 @@ func (e *engine) facts() Facts {
 			continue
 		}
 		if f.Problem == NoInterface || f.Problem == LinkDown {
-			f.Detail = missing(a, carriers, known)
+			f.Detail = missing(a, carriers)
 		}
 		facts.Addresses = append(facts.Addresses, f)
 		before = f
 	}
 	for _, name := range slices.Sorted(maps.Keys(used)) {
-		if l := known[name]; l != nil {
+		if l := used[name]; l != nil {
 			facts.Links = append(facts.Links, l.fact())
 		} else {
-			facts.Links = append(facts.Links, Link{Name: name, Problem: "absent"})
+			facts.Links = append(facts.Links, Link{Name: name, Problem: absent})
 		}
 	}
 	return facts
+}
+
+// named appends the interfaces that the element of Assignment.Interfaces stands
+// for, but for those that are there already.
+func (e *engine) named(list []*link, pattern string) []*link {
+	start, _ := strings.CutSuffix(pattern, "*")
+	// Sorted by name, those that begin alike are neighbors.
+	i, _ := slices.BinarySearchFunc(e.links, start, func(l link, start string) int { return strings.Compare(l.name, start) })
+	for ; i < len(e.links) && matches(pattern, e.links[i].name); i++ {
+		if l := &e.links[i]; !slices.Contains(list, l) {
+			list = append(list, l)
+		}
+	}
+	return list
 }
 
 // judge fills in the usable links, which most addresses share with the one
@@ -122,7 +135,7 @@ func (e *engine) judge(f *Address, carriers []*link, before []string) (known boo
 }
 
 // missing says of each interface for the address why it can't be used.
-func missing(a *Assignment, carriers []*link, known map[string]*link) string {
+func missing(a *Assignment, carriers []*link) string {
 	if len(a.Interfaces) == 0 && len(carriers) == 0 {
 		return "no interface has a subnet that contains it"
 	}
@@ -130,22 +143,25 @@ func missing(a *Assignment, carriers []*link, known map[string]*link) string {
 	for _, l := range carriers {
 		why = append(why, fmt.Sprintf("%s: %s", l.name, l.problem))
 	}
-	for _, name := range a.Interfaces {
-		if known[name] == nil {
-			why = append(why, name+": absent")
+	for _, pattern := range a.Interfaces {
+		if !slices.ContainsFunc(carriers, func(l *link) bool { return matches(pattern, l.name) }) {
+			why = append(why, pattern+": "+absent)
 		}
 	}
 	return strings.Join(why, ", ")
 }
 
+// absent is the problem of an interface that there is not.
+const absent = "no such interface"
+
 // equal reports whether both say the same.
 func (f *Facts) equal(g *Facts) bool {
-	return slices.EqualFunc(f.Links, g.Links, func(a, b Link) bool {
+	return f.Repairs == g.Repairs && slices.EqualFunc(f.Links, g.Links, func(a, b Link) bool {
 		return a.Name == b.Name && a.Index == b.Index && a.Problem == b.Problem &&
-			bytes.Equal(a.HardwareAddr, b.HardwareAddr) && slices.Equal(a.Prefixes, b.Prefixes)
+			a.Silent == b.Silent && bytes.Equal(a.HardwareAddr, b.HardwareAddr) && slices.Equal(a.Prefixes, b.Prefixes)
 	}) && slices.EqualFunc(f.Addresses, g.Addresses, func(a, b Address) bool {
 		return a.Addr == b.Addr && a.Mode == b.Mode && a.Claim == b.Claim && a.Problem == b.Problem &&
-			a.Detail == b.Detail && a.Probe == b.Probe &&
+			a.Detail == b.Detail && a.Probe == b.Probe && a.Sightings == b.Sightings &&
 			bytes.Equal(a.Rival, b.Rival) && slices.Equal(a.Links, b.Links)
 	})
 }

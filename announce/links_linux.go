@@ -1,15 +1,12 @@
 package announce
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +16,8 @@ type link struct {
 	name     string
 	index    int
 	hw       hardwareAddr
-	prefixes []netip.Prefix
+	prefixes []netip.Prefix // without those of single addresses and of link-local ones
+	master   int            // the index of the interface that takes its frames, or 0
 	down     bool
 	problem  string // why the interface can't be used; empty if it can
 }
@@ -27,9 +25,52 @@ type link struct {
 // carries reports whether the assignment belongs on the interface.
 func (l *link) carries(a *Assignment) bool {
 	if len(a.Interfaces) > 0 {
-		return slices.Contains(a.Interfaces, l.name)
+		return slices.ContainsFunc(a.Interfaces, func(p string) bool { return matches(p, l.name) })
 	}
 	return slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool { return p.Contains(a.Addr) })
+}
+
+// matches reports whether the element of Assignment.Interfaces stands for the
+// interface.
+func matches(pattern, name string) bool {
+	start, open := strings.CutSuffix(pattern, "*")
+	return pattern == name || open && strings.HasPrefix(name, start)
+}
+
+// reach is where some assignments belong, in a form that says quickly of one
+// interface whether any does, however many there are of both.
+type reach struct {
+	names   map[string]bool
+	starts  []string     // the patterns, without the *
+	unnamed []netip.Addr // those without names, sorted
+}
+
+// reachOf returns where the assignments, which are sorted, belong.
+func reachOf(assignments []Assignment) reach {
+	r := reach{names: make(map[string]bool)}
+	for i := range assignments {
+		a := &assignments[i]
+		if len(a.Interfaces) == 0 {
+			r.unnamed = append(r.unnamed, a.Addr)
+		}
+		for _, pattern := range a.Interfaces {
+			if start, open := strings.CutSuffix(pattern, "*"); open && !r.names[pattern] {
+				r.starts = append(r.starts, start)
+			}
+			r.names[pattern] = true
+		}
+	}
+	return r
+}
+
+// covers reports whether the interface carries any of the assignments.
+func (r *reach) covers(l *link) bool {
+	return r.names[l.name] ||
+		slices.ContainsFunc(r.starts, func(start string) bool { return strings.HasPrefix(l.name, start) }) ||
+		slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool {
+			j, _ := slices.BinarySearchFunc(r.unnamed, p.Masked().Addr(), netip.Addr.Compare)
+			return j < len(r.unnamed) && p.Contains(r.unnamed[j])
+		})
 }
 
 // same reports whether a socket that was opened for l serves m as well.
@@ -48,98 +89,67 @@ type inventory struct {
 	hosts map[place]host
 }
 
-// place is an IPv4 address with a prefix of 32 bits on an interface.
-type place struct {
-	index int
-	addr  netip.Addr
-}
-
-// host is what else is known of such an address.
-type host struct {
-	label   string
-	forever bool // the kernel does not let it expire
-}
-
-// takeInventory lists the interfaces and the IPv4 addresses.
+// takeInventory lists the interfaces and their addresses.
 func takeInventory() (inventory, error) {
-	listed, err := retryDump(netlink.LinkList)
+	inv := inventory{hosts: make(map[place]host)}
+	messages, err := dump(unix.RTM_GETLINK, nl.NewIfInfomsg(unix.AF_UNSPEC))
 	if err != nil {
-		return inventory{}, fmt.Errorf("list interfaces: %w", err)
+		return inv, fmt.Errorf("list interfaces: %w", err)
 	}
-	addrs, err := retryDump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
+	names := make(map[int]string, len(messages))
+	for _, b := range messages {
+		l, err := parseLink(b)
+		if err != nil {
+			return inv, fmt.Errorf("list interfaces: %w", err)
+		}
+		names[l.index] = l.name
+		inv.links = append(inv.links, l)
+	}
+	messages, err = dump(unix.RTM_GETADDR, nl.NewIfAddrmsg(unix.AF_UNSPEC))
 	if err != nil {
-		return inventory{}, fmt.Errorf("list addresses: %w", err)
+		return inv, fmt.Errorf("list addresses: %w", err)
 	}
-	inv := inventory{links: make([]link, 0, len(listed)), hosts: make(map[place]host)}
 	prefixes := make(map[int][]netip.Prefix)
-	for i := range addrs {
-		a := &addrs[i]
-		p, ok := prefixOf(a)
+	for _, b := range messages {
+		a, err := parseAddr(b)
 		switch {
-		case !ok:
-		case p.Bits() == 32:
-			// Here a lifetime in seconds for ever reads as all ones.
-			inv.hosts[place{a.LinkIndex, p.Addr()}] = host{a.Label, uint32(a.ValidLft) == math.MaxUint32}
+		case err != nil:
+			return inv, fmt.Errorf("list addresses: %w", err)
+		case !a.prefix.IsValid(): // of another family
+		case a.prefix.IsSingleIP():
+			inv.hosts[place{a.index, a.prefix.Addr()}] = a.host
+		case a.prefix.Addr().Is6() && a.prefix.Addr().IsLinkLocalUnicast():
+			// Every interface has that subnet, so it tells none from another.
 		default:
-			prefixes[a.LinkIndex] = append(prefixes[a.LinkIndex], p)
+			prefixes[a.index] = append(prefixes[a.index], a.prefix)
 		}
 	}
-	for _, l := range listed {
-		at := l.Attrs()
-		state := link{name: at.Name, index: at.Index, prefixes: prefixes[at.Index]}
-		switch {
-		case at.EncapType != "ether" || len(at.HardwareAddr) != len(hardwareAddr{}):
-			state.problem = "no Ethernet"
-		case at.RawFlags&unix.IFF_NOARP != 0:
-			state.problem = "no ARP"
-		case at.RawFlags&unix.IFF_UP == 0:
-			state.problem, state.down = "down", true
-		case at.RawFlags&unix.IFF_RUNNING == 0:
-			state.problem, state.down = "no carrier", true
+	for i := range inv.links {
+		l := &inv.links[i]
+		l.prefixes = prefixes[l.index]
+		if l.problem == isPort {
+			l.problem = "port of " + names[l.master]
 		}
-		if len(at.HardwareAddr) == len(hardwareAddr{}) {
-			state.hw = hardwareAddr(at.HardwareAddr)
-		}
-		inv.links = append(inv.links, state)
 	}
 	slices.SortFunc(inv.links, func(a, b link) int { return strings.Compare(a.name, b.name) })
 	return inv, nil
 }
 
-// retryDump calls list until it returns a listing that nothing changed under.
-func retryDump[T any](list func() ([]T, error)) ([]T, error) {
-	for range 10 {
-		if got, err := list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return got, err
-		}
-	}
-	return list()
-}
-
-// prefixOf returns the IPv4 address with the length of its subnet.
-func prefixOf(a *netlink.Addr) (netip.Prefix, bool) {
-	if a.IPNet == nil {
-		return netip.Prefix{}, false
-	}
-	addr, ok := netip.AddrFromSlice(a.IP.To4())
-	bits, _ := a.Mask.Size()
-	return netip.PrefixFrom(addr, bits), ok
-}
-
-// watcher is a subscription to changes of interfaces and IPv4 addresses. Of what
-// a change says little is used, only that there was one: the listing that follows
+// watcher is a subscription to changes of interfaces and addresses. Of what a
+// change says little is used, only that there was one: the listing that follows
 // is whole.
 type watcher struct {
 	socket *nl.NetlinkSocket
 	reader sync.WaitGroup
 
 	// links is signalled when an interface or a subnet has changed, or the
-	// subscription is lost; hosts when a /32 address was taken away. Both have
-	// room for one signal, so the reader never waits and a burst is one signal.
+	// subscription is lost; hosts when an address that is a subnet of its own was
+	// taken away. Both have room for one signal, so the reader never waits and a
+	// burst is one signal.
 	links, hosts chan struct{}
 
 	mu   sync.Mutex
-	down map[int]bool // the interfaces that were down or without carrier
+	down map[int]bool // the interfaces that could not be used, or were gone
 	err  error        // why the subscription is lost
 }
 
@@ -148,7 +158,7 @@ const watchBuffer = 1 << 20
 
 // watchLinks subscribes.
 func watchLinks() (*watcher, error) {
-	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR)
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
 		return nil, fmt.Errorf("watch interfaces: %w", err)
 	}
@@ -189,30 +199,29 @@ func (w *watcher) read() {
 	}
 }
 
-// note takes note of one message.
+// note takes note of one message. What can't be read calls for a listing, too.
 func (w *watcher) note(kind uint16, data []byte) {
-	switch {
-	case kind == unix.RTM_NEWLINK && len(data) >= unix.SizeofIfInfomsg:
-		const works = unix.IFF_UP | unix.IFF_RUNNING
-		if info := nl.DeserializeIfInfomsg(data); info.Flags&works != works {
+	switch kind {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		// A bridge tells of its ports as well, in a family of its own.
+		if l, err := parseLink(data); err == nil && data[0] == unix.AF_UNSPEC && (l.problem != "" || kind == unix.RTM_DELLINK) {
 			w.mu.Lock()
-			w.down[int(info.Index)] = true
+			w.down[l.index] = true
 			w.mu.Unlock()
 		}
-		signal(w.links)
-	case (kind == unix.RTM_NEWADDR || kind == unix.RTM_DELADDR) && len(data) >= unix.SizeofIfAddrmsg:
-		if nl.DeserializeIfAddrmsg(data).Prefixlen != 32 {
-			signal(w.links)
-		} else if kind == unix.RTM_DELADDR {
-			signal(w.hosts)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		if a, err := parseAddr(data); err == nil && a.prefix.IsSingleIP() {
+			if kind == unix.RTM_DELADDR {
+				signal(w.hosts)
+			}
+			return
 		}
-	default:
-		signal(w.links)
 	}
+	signal(w.links)
 }
 
-// take returns which interfaces were seen down or without carrier since the
-// last call, though they may be well by now, and why the subscription is lost.
+// take returns which interfaces could not be used at a time since the last call,
+// though they may be well by now, and why the subscription is lost.
 func (w *watcher) take() (down map[int]bool, lost error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -78,7 +78,7 @@ func TestLinkChanges(t *testing.T) {
 		}
 		rename("eth0", "lan0")
 		f := s.await(t, problem(announce.NoInterface))
-		require.Equal(t, "eth0: absent", about(f, vip).Detail)
+		require.Equal(t, "eth0: no such interface", about(f, vip).Detail)
 		rename("lan0", "eth0")
 		announcedAgain(t, b)
 		s.await(t, problem(announce.NoProblem))
@@ -112,8 +112,8 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 		announce.Assignment{Addr: marker, Interfaces: []string{"eth0", "lan0"}, Mode: announce.Answer},
 	)
 	f := s.await(t, problem(announce.NoInterface))
-	require.Equal(t, "lan0: absent", about(f, vip).Detail)
-	require.Equal(t, []announce.Link{{Name: "lan0", Problem: "absent"}}, f.Links[1:])
+	require.Equal(t, "lan0: no such interface", about(f, vip).Detail)
+	require.Equal(t, []announce.Link{{Name: "lan0", Problem: "no such interface"}}, f.Links[1:])
 	index := 0
 	for range 3 {
 		veth(t, b, "lan0", "peer0")
