@@ -60,7 +60,7 @@ func New(c Config) (*Announcer, error) {
 // moment longer. Everything else follows at once, on Run's goroutine. An assignment that can't be is an
 // error that joins a *ConfigError for each, and then nothing has changed.
 func (a *Announcer) Set(assignments []Assignment) error {
-	if err := validate(assignments); err != nil {
+	if err := validate(assignments, a.config.Bind); err != nil {
 		return err
 	}
 	sorted := append(make([]Assignment, 0, len(assignments)), assignments...)

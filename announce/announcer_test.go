@@ -1,7 +1,6 @@
 package announce
 
 import (
-	"errors"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -47,23 +46,44 @@ func TestSetFindsAllThatIsWrong(t *testing.T) {
 		{Addr: addr("255.255.255.255")},
 		{Addr: addr("10.0.0.9"), Mode: Answer + 1},
 		{Addr: addr("10.0.0.3"), Interfaces: []string{"eth0", ""}},
+		{Addr: addr("::")},
+		{Addr: addr("::1")},
+		{Addr: addr("ff02::1")},
+		{Addr: addr("fe80::1%eth0"), Interfaces: []string{"eth0"}},
+		{Addr: addr("fe80::1"), Interfaces: []string{"eth0"}},
+		{Addr: addr("10.0.0.4"), Interfaces: []string{"e*h0"}},
+		{Addr: addr("10.0.0.5"), Interfaces: []string{"sixteen-bytes-is"}},
+		{Addr: addr("10.0.0.6"), Interfaces: []string{"eth0/1"}},
+		{Addr: addr("10.0.0.7"), Interfaces: []string{"eth 0"}},
+		{Addr: addr("10.0.0.8"), Interfaces: []string{"eth0", "*", "eth*", "fifteen-bytes-a*"}},
 	})
 	require.Error(t, err)
 	for _, part := range []string{
 		"[1].Addr: missing",
-		"[2].Addr: 2001:db8::1: IPv6",
-		"[3].Addr: ::ffff:10.0.0.1: IPv6",
+		"[3].Addr: ::ffff:10.0.0.1 is an IPv4 address written as IPv6: write 10.0.0.1",
 		"[4].Addr: 224.0.0.1 is no unicast address",
 		"[5].Addr: 127.0.0.1 is no unicast address",
 		"[6].Addr: 0.0.0.0 is no unicast address",
 		"[7].Addr: 255.255.255.255 is no unicast address",
 		"[8].Addr: 10.0.0.9 is also in [0]",
 		"[8].Mode: 3 is no mode",
-		"[9].Interfaces: an empty name",
+		"[9].Interfaces: \"\": an empty name",
+		"[10].Addr: :: is no unicast address",
+		"[11].Addr: ::1 is no unicast address",
+		"[12].Addr: ff02::1 is no unicast address",
+		"[13].Addr: fe80::1%eth0 has a zone: name the interface in Interfaces",
+		"[14].Addr: fe80::1 belongs to one interface, so it can't be bound to lo: Config.Bind must be Interface or None",
+		"[15].Interfaces: \"e*h0\": a * stands at the end only",
+		"[16].Interfaces: \"sixteen-bytes-is\": longer than the 15 bytes",
+		"[17].Interfaces: \"eth0/1\": no interface's name has",
+		"[18].Interfaces: \"eth 0\": no interface's name has",
 	} {
 		require.ErrorContains(t, err, part)
 	}
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	for _, fine := range []string{"[0].", "[2].", "[19]."} {
+		require.NotContains(t, err.Error(), fine+"Addr")
+		require.NotContains(t, err.Error(), fine+"Interfaces")
+	}
 	var ce *ConfigError
 	require.ErrorAs(t, err, &ce)
 	require.Equal(t, before, a.assignments)
@@ -73,6 +93,16 @@ func TestSetFindsAllThatIsWrong(t *testing.T) {
 	require.NoError(t, a.Set(nil))
 	require.NotNil(t, a.assignments)
 	require.Empty(t, a.assignments)
+}
+
+// An address of link scope is one of an interface.
+func TestLinkLocal(t *testing.T) {
+	for _, bind := range []Bind{Interface, None} {
+		require.NoError(t, validate([]Assignment{{Addr: addr("fe80::1"), Interfaces: []string{"eth0"}}}, bind))
+		require.ErrorContains(t, validate([]Assignment{{Addr: addr("fe80::1")}}, bind), "[0].Interfaces: missing: fe80::1 belongs to an interface")
+	}
+	// IPv4 ones are like any other.
+	require.NoError(t, validate([]Assignment{{Addr: addr("169.254.1.1")}}, Loopback))
 }
 
 // Five repeats over some seconds, each later than the one before, then refreshes

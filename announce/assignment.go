@@ -1,12 +1,12 @@
 package announce
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/l2vip/l2vip/internal/conferr"
 )
@@ -40,12 +40,16 @@ func (m Mode) String() string {
 
 // Assignment is what shall be done for one address.
 type Assignment struct {
-	// Addr is the address, without a zone.
+	// Addr is the address, without a zone. An IPv6 address of link scope
+	// (fe80::/10) belongs to an interface: Interfaces must name it, and
+	// Config.Bind must not be Loopback.
 	Addr netip.Addr
 	// Interfaces are the names of the interfaces that the address belongs on.
 	// One that ends in * stands for all whose names begin with what is before
 	// it. None stands for every interface with a subnet that contains the
-	// address. The slice is kept: it must not be changed afterwards.
+	// address. Left out, and reported with the reason, are ports of a bridge, a
+	// bond or the like, interfaces without ARP, point-to-point ones, and what is
+	// no Ethernet. The slice is kept: it must not be changed afterwards.
 	Interfaces []string
 	// Mode is what to do. The zero value is Standby.
 	Mode Mode
@@ -61,8 +65,9 @@ type Assignment struct {
 // limitedBroadcast is everybody on the segment (RFC 919).
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// validate returns what is wrong with the assignments.
-func validate(assignments []Assignment) error {
+// validate returns what is wrong with the assignments, where addresses are bound
+// so.
+func validate(assignments []Assignment, bind Bind) error {
 	var errs conferr.List
 	seen := make(map[netip.Addr]int, len(assignments))
 	for i := range assignments {
@@ -74,22 +79,51 @@ func validate(assignments []Assignment) error {
 			wrong("Addr", "%v is also in [%d]", a.Addr, j)
 		}
 		seen[a.Addr] = i
+		linkLocal := a.Addr.Is6() && a.Addr.IsLinkLocalUnicast()
 		switch {
 		case !a.Addr.IsValid():
 			wrong("Addr", "missing")
-		case !a.Addr.Is4():
-			wrong("Addr", "%v: IPv6: %w", a.Addr, errors.ErrUnsupported)
+		case a.Addr.Zone() != "":
+			wrong("Addr", "%v has a zone: name the interface in Interfaces", a.Addr)
+		case a.Addr.Is4In6():
+			wrong("Addr", "%v is an IPv4 address written as IPv6: write %v", a.Addr, a.Addr.Unmap())
 		case a.Addr.IsUnspecified() || a.Addr.IsLoopback() || a.Addr.IsMulticast() || a.Addr == limitedBroadcast:
 			wrong("Addr", "%v is no unicast address of a network", a.Addr)
+		case linkLocal && bind == Loopback:
+			wrong("Addr", "%v belongs to one interface, so it can't be bound to lo: Config.Bind must be Interface or None", a.Addr)
+		}
+		if linkLocal && len(a.Interfaces) == 0 {
+			wrong("Interfaces", "missing: %v belongs to an interface that has to be named", a.Addr)
 		}
 		if a.Mode > Answer {
 			wrong("Mode", "%d is no mode", a.Mode)
 		}
-		if slices.Contains(a.Interfaces, "") {
-			wrong("Interfaces", "an empty name")
+		for _, pattern := range a.Interfaces {
+			if why := wrongName(pattern); why != "" {
+				wrong("Interfaces", "%q: %s", pattern, why)
+			}
 		}
 	}
 	return errs.Err()
+}
+
+// wrongName returns what is wrong with an element of Assignment.Interfaces, by
+// what the kernel takes for the name of an interface; nothing if it is empty.
+func wrongName(pattern string) string {
+	name, open := strings.CutSuffix(pattern, "*")
+	switch {
+	case pattern == "":
+		return "an empty name"
+	case strings.Contains(name, "*"):
+		return "a * stands at the end only"
+	case len(name) > 15:
+		return "longer than the 15 bytes of an interface's name"
+	case strings.ContainsAny(name, "/:") || strings.ContainsFunc(name, unicode.IsSpace):
+		return "no interface's name has a slash, a colon or white space"
+	case !open && (name == "." || name == ".."):
+		return "no interface's name"
+	}
+	return ""
 }
 
 // Problem says why nothing can be done for an address.

@@ -24,14 +24,17 @@ import (
 )
 
 // runSpeaker answers for vip until it is killed, and says when it does.
-func runSpeaker() int {
+func runSpeaker() int { return speak(answering(vip, vip2)) }
+
+// speak runs an announcer until it is killed, and says when all is well.
+func speak(assignments []announce.Assignment) int {
 	a, err := announce.New(announce.Config{})
 	if err == nil {
-		err = a.Set(answering(vip, vip2))
+		err = a.Set(assignments)
 	}
 	if err == nil {
 		err = a.Run(context.Background(), func(f announce.Facts) {
-			if about(f, vip).Problem == announce.NoProblem {
+			if !slices.ContainsFunc(f.Addresses, func(a announce.Address) bool { return a.Problem != announce.NoProblem }) {
 				fmt.Println("ready")
 			}
 		})

@@ -52,12 +52,10 @@ func ExampleAnnouncer_Set() {
 	err = a.Set([]announce.Assignment{
 		{Addr: netip.MustParseAddr("192.168.122.100")},
 		{Addr: netip.MustParseAddr("224.0.0.1")},
-		{Addr: netip.MustParseAddr("2001:db8::1")},
+		{Addr: netip.MustParseAddr("2001:db8::1%eth0")},
 	})
 	fmt.Println(err)
-	fmt.Println(errors.Is(err, errors.ErrUnsupported))
 	// Output:
 	// [1].Addr: 224.0.0.1 is no unicast address of a network
-	// [2].Addr: 2001:db8::1: IPv6: unsupported operation
-	// true
+	// [2].Addr: 2001:db8::1%eth0 has a zone: name the interface in Interfaces
 }

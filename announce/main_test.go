@@ -28,4 +28,4 @@ func TestMain(m *testing.M) {
 const roleEnv = "ANNOUNCE_ROLE"
 
 // roles are the programs that tests start in a lab.
-var roles = map[string]func() int{"speaker": runSpeaker, "obedient": runObedient}
+var roles = map[string]func() int{"speaker": runSpeaker, "speaker6": runSpeaker6, "obedient": runObedient}
