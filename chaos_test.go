@@ -44,6 +44,8 @@ const (
 	calm = 4 * time.Second
 	// meet is how long those that return may take to find each other.
 	meet = time.Second
+	// deaf is after how long a node that is alone is known to hear nobody.
+	deaf = 4 * time.Second
 	// overlap is for how long a holder that is alive may still answer when its
 	// successor does, and overlapLossy if datagrams are lost.
 	overlap, overlapLossy = 20 * time.Millisecond, 1500 * time.Millisecond
@@ -61,6 +63,7 @@ type chaos struct {
 
 	dead   map[*node]bool
 	failed map[*node]bool
+	apart  map[*node]time.Time // since when a node is not on side zero
 	lossy  bool
 	since  time.Time // when the last event was over
 
@@ -76,7 +79,7 @@ type chaos struct {
 func newChaos(t *testing.T, seed uint64) *chaos {
 	c := &chaos{
 		dice: rand.New(rand.NewPCG(seed, 0)), seed: seed, began: time.Now(),
-		dead: make(map[*node]bool), failed: make(map[*node]bool),
+		dead: make(map[*node]bool), failed: make(map[*node]bool), apart: make(map[*node]time.Time),
 		terms: make(map[*l2vip.Runner]uint64), limit: overlap,
 	}
 	n := 3 + c.dice.IntN(3)
@@ -130,7 +133,7 @@ func (c *chaos) event() {
 		n = c.named(names[0]) // where it hurts
 	}
 	apart := n.side() != 0
-	switch kind := c.dice.IntN(16); {
+	switch kind := c.dice.IntN(17); {
 	case kind < 2 && !apart:
 		c.touch(n, "cut")
 		c.cut(n)
@@ -141,11 +144,13 @@ func (c *chaos) event() {
 		c.split()
 	case kind < 6 && apart:
 		c.note("plug %s", n.name)
+		c.mayLose()
 		n.station.set(func(st *station) { st.side, st.down = 0, false })
 		c.wire()
 		c.meets()
 	case kind < 7:
 		c.note("heal")
+		c.mayLose()
 		c.heal()
 		c.meets()
 	case kind < 9 && !c.dead[n]:
@@ -174,11 +179,18 @@ func (c *chaos) event() {
 		c.note("recover %s", n.name)
 		n.app.Set(health.State{Ready: true})
 		delete(c.failed, n)
-	case kind < 16 && !c.lossy:
+	case kind < 16 && !c.dead[n]:
+		pause := time.Duration(c.dice.IntN(2000)) * time.Millisecond
+		c.touch(n, fmt.Sprintf("freeze for %v", pause))
+		c.freeze(n)
+		time.Sleep(pause)
+		c.resume(n)
+		c.meets()
+	case kind < 17 && !c.lossy:
 		loss := c.dice.IntN(10) + 1
 		c.note("lose %d %%", loss)
 		c.loss(float64(loss) / 100)
-	case kind < 16:
+	case kind < 17:
 		c.note("lose nothing")
 		c.loss(0)
 	default:
@@ -210,6 +222,7 @@ func (c *chaos) revive(n *node) {
 	c.start(slices.Index(c.nodes, n), c.configure)
 	delete(c.dead, n)
 	delete(c.failed, n)
+	delete(c.apart, n) // if it is, then from now on
 }
 
 func (c *chaos) loss(p float64) {
@@ -228,6 +241,7 @@ func (c *chaos) loss(p float64) {
 // allWell ends everything that is wrong.
 func (c *chaos) allWell() {
 	c.note("all is well")
+	c.mayLose()
 	c.heal()
 	c.loss(0)
 	c.meets()
@@ -251,6 +265,33 @@ func (c *chaos) meets() {
 	c.meeting = time.Now().Add(meet)
 }
 
+// mayLose is called before nodes come back: a holder that kept serving loses to
+// none that was merely cut off, but until those know that they hear nobody, the
+// larger side wins.
+func (c *chaos) mayLose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sitting == nil || 2*len(c.membersOn(c.sitting.side())) > len(c.nodes) {
+		return
+	}
+	for _, since := range c.apart {
+		if time.Since(since) < deaf {
+			c.sitting = nil
+		}
+	}
+}
+
+// onlyLoners reports whether all who are not on side zero, where the clients are,
+// hear nobody.
+func (c *chaos) onlyLoners() bool {
+	for _, side := range c.sides() {
+		if side != 0 && len(c.membersOn(side)) > 1 {
+			return false
+		}
+	}
+	return true
+}
+
 // touch notes an event that may well make n lose what it holds.
 func (c *chaos) touch(n *node, what string) {
 	c.note("%s %s", what, n.name)
@@ -264,9 +305,19 @@ func (c *chaos) touch(n *node, what string) {
 // after is called after each event.
 func (c *chaos) after() {
 	c.since = time.Now()
+	for _, n := range c.nodes {
+		if n.side() == 0 {
+			delete(c.apart, n)
+		} else if c.apart[n].IsZero() {
+			c.apart[n] = time.Now()
+		}
+	}
 	c.mu.Lock()
-	if c.sitting != nil && 2*len(c.membersOn(c.sitting.side())) <= len(c.nodes) {
-		c.sitting = nil // another side may be as large
+	if c.sitting != nil {
+		seen := len(c.membersOn(c.sitting.side()))
+		if seen < c.minMembers || 2*seen <= len(c.nodes) && (c.sitting.side() != 0 || !c.onlyLoners()) {
+			c.sitting = nil // another side may be as large
+		}
 	}
 	c.mu.Unlock()
 	synctest.Wait()

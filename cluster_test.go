@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l2vip/l2vip"
+	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/election/gossip"
 	"github.com/l2vip/l2vip/health"
 	"github.com/l2vip/l2vip/internal/testnet"
@@ -38,6 +40,43 @@ type node struct {
 	station *station
 	app     *health.Switch
 	stop    func() error // cancels Run and returns what it returned
+	gate    *gate
+	frozen  bool
+}
+
+// gate is a Membership that can hold the Runner up: a process that is stopped.
+type gate struct {
+	*gossip.Gossip
+	open atomic.Pointer[chan struct{}] // closed if it is open
+}
+
+func (g *gate) Publish(o election.Offer) {
+	<-*g.open.Load()
+	g.Gossip.Publish(o)
+}
+
+// shut makes the gate hold the Runner up until open is closed.
+func (g *gate) shut() (open chan struct{}) {
+	open = make(chan struct{})
+	g.open.Store(&open)
+	return open
+}
+
+// freeze stops a node's process. The others don't hear from it, and what it would
+// have received is lost.
+func (c *cluster) freeze(n *node) {
+	n.frozen = true
+	n.gate.shut()
+	n.station.set(func(st *station) { st.stopped = true })
+	c.wire()
+}
+
+// resume lets a process that was stopped go on.
+func (c *cluster) resume(n *node) {
+	n.frozen = false
+	n.station.set(func(st *station) { st.stopped = false })
+	c.wire()
+	close(*n.gate.open.Load())
 }
 
 // newCluster starts n nodes, each changed by what configure does to its
@@ -67,11 +106,13 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 	}
 	g, err := gossip.New(gossip.Config{Peers: append(peers, nodeAddr(0).String()), Advertise: nodeAddr(i), Network: n.host})
 	require.NoError(c, err)
+	n.gate = &gate{Gossip: g}
+	close(n.gate.shut())
 	n.station = c.segment.station(n.name)
 	n.app = new(health.Switch)
 	n.app.Set(health.State{Ready: true})
 	config := l2vip.Config{
-		Name: n.name, Interfaces: []string{"eth0"}, Membership: g, Announcer: n.station,
+		Name: n.name, Interfaces: []string{"eth0"}, Membership: n.gate, Announcer: n.station,
 		Services: []l2vip.Service{{Name: "web", Addresses: []netip.Addr{vip}, Health: n.app}},
 	}
 	if configure != nil {
@@ -184,6 +225,9 @@ func (c *cluster) wire() {
 	sides := make(map[int][]netip.Addr)
 	for _, n := range c.nodes {
 		side := n.side()
+		if n.frozen {
+			side = c.alone(n)
+		}
 		sides[side] = append(sides[side], n.host.Addr())
 	}
 	c.network.Partition(slices.Collect(maps.Values(sides))...)

@@ -326,3 +326,22 @@ func waitFor(t *testing.T, events <-chan l2vip.Event, kind l2vip.Kind) l2vip.Eve
 		}
 	}
 }
+
+func TestProcessThatWasStoppedYieldsToItsSuccessor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		stopped := c.holder()
+		none, _ := c.gap(10*time.Second, func() {
+			c.freeze(stopped)
+			time.Sleep(5 * time.Second)
+		})
+		require.Less(t, none, 800*time.Millisecond)
+		successor := c.holder()
+		none, several := c.gap(5*time.Second, func() { c.resume(stopped) })
+		require.Zero(t, none)
+		require.Zero(t, several, "it answers nothing before it has heard from the others")
+		require.Equal(t, successor.name, c.holder().name)
+		require.Contains(t, c.kinds(stopped), l2vip.LeaseLost)
+		require.Contains(t, c.kinds(stopped), l2vip.LeaseRegained)
+	})
+}

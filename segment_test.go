@@ -38,6 +38,7 @@ type station struct {
 	side        int  // of a partition: only stations of one side hear each other
 	down        bool // without carrier
 	dead        bool // its process was killed
+	stopped     bool // its process was stopped
 	lease       time.Duration
 	assignments []announce.Assignment
 	probed      map[netip.Addr]probed
@@ -66,7 +67,7 @@ const (
 	// tick is how often a station that answers listens whether it is alone:
 	// silentTicks in a row tell it. Every rivalTicks it asks for rivals.
 	tick                    = time.Second
-	silentTicks, rivalTicks = 3, 10
+	silentTicks, rivalTicks = 2, 10
 )
 
 // station returns a new station; that of a process which was started again is
@@ -200,7 +201,7 @@ func (st *station) hears(other *station) bool {
 }
 
 // up reports whether the station is there and plugged in. The lock is held.
-func (st *station) up() bool { return st.running && !st.dead && !st.down }
+func (st *station) up() bool { return st.running && !st.dead && !st.stopped && !st.down }
 
 // listen keeps for how long nobody was heard. The lock is held.
 func (st *station) listen() {
