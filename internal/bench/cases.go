@@ -1,0 +1,235 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// testCase is something that happens to a cluster, and how it is measured.
+type testCase struct {
+	name string
+	says string // what happens, for people
+	// check is how the systems watch the application.
+	check check
+	// moves tells that another node must take over. If not, nothing need move.
+	moves bool
+	// counts tells that takeovers and answers are what matters, not the gap.
+	counts bool
+	// oursOnly tells that the case means nothing to other systems.
+	oursOnly bool
+	// lasts is for how long to look at the least after act began; zero means a
+	// minute, or what -minute says.
+	lasts time.Duration
+	// prepare goes before what is measured, and act begins it.
+	prepare, act func(context.Context, *stage) error
+	// measure plays the case; nil means measureGap. What needs no lab, as a
+	// simulation, measures by itself.
+	measure func(context.Context, trial) (result, error)
+}
+
+// check is how the application is watched.
+type check uint8
+
+const (
+	unchecked check = iota
+	// checkProcess notices that its process has exited.
+	checkProcess
+	// checkFast asks by HTTP, and one failure is enough.
+	checkFast
+	// checkHTTP asks by HTTP as l2vip does by default.
+	checkHTTP
+)
+
+var checkNames = [...]string{"none", "process", "fast", "http"}
+
+func (c check) String() string { return checkNames[c] }
+
+func (c testCase) String() string { return c.name }
+
+// trial is one run of a case with a system.
+type trial struct {
+	testCase
+	system
+	minute time.Duration
+	log    io.Writer
+}
+
+// lasting returns for how long the trial looks at the least.
+func (t trial) lasting() time.Duration { return cmp.Or(t.lasts, t.minute) }
+
+// play plays the case once.
+func (c testCase) play(ctx context.Context, t trial) (result, error) {
+	if c.measure != nil {
+		return c.measure(ctx, t)
+	}
+	return measureGap(ctx, t)
+}
+
+const (
+	// settles is how long a takeover is looked at, at the least: what flaps
+	// does so within it.
+	settles = 2 * time.Second
+	// away is for how long something is silent or stopped that returns.
+	away = 5 * time.Second
+	// returns is how long the return of a node is looked at.
+	returns = 4 * time.Second
+)
+
+// cases are all cases, in the order of the tables.
+var cases = []testCase{
+	{
+		name: "port-cut", says: "the leader's switch port is cut: it loses its carrier",
+		moves: true, lasts: settles,
+		act: func(_ context.Context, st *stage) error { return st.leader.Unplug() },
+	},
+	{
+		name: "silent-kernel", says: "the leader's port forwards nothing, its carrier stays",
+		moves: true, lasts: settles,
+		act: func(_ context.Context, st *stage) error { return st.leader.Block() },
+	},
+	{
+		name: "follower-cut", says: "a follower's port goes silent for 5 s and returns",
+		lasts: away + returns,
+		act: func(ctx context.Context, st *stage) error {
+			follower := st.follower()
+			if err := follower.Block(); err != nil {
+				return err
+			}
+			if err := pause(ctx, away); err != nil {
+				return err
+			}
+			return follower.Unblock()
+		},
+	},
+	{
+		name: "app-kill", says: "the application on the leader is killed",
+		check: checkProcess, moves: true, lasts: settles,
+		act: func(_ context.Context, st *stage) error { return st.leader.app.signal(signalKill) },
+	},
+	{
+		name: "app-hang", says: "the application on the leader stops answering",
+		check: checkFast, moves: true, lasts: settles,
+		act: func(_ context.Context, st *stage) error { return st.leader.app.signal(signalFreeze) },
+	},
+	{
+		name: "drain", says: "the leader is told to stop",
+		moves: true, lasts: settles,
+		act: func(_ context.Context, st *stage) error { return st.leader.speaker.signal(signalTerminate) },
+	},
+	{
+		name: "speaker-kill", says: "the leader's speaker is killed, the application is not",
+		moves: true, lasts: settles,
+		act: func(_ context.Context, st *stage) error { return st.leader.speaker.signal(signalKill) },
+	},
+	{
+		name: "node-return", says: "a failed node returns",
+		lasts: returns,
+		prepare: func(ctx context.Context, st *stage) error {
+			failed := st.leader
+			if err := failed.Unplug(); err != nil {
+				return err
+			}
+			err := st.board.wait(ctx, "another node served", func() bool { return st.board.served(failed.Name, steady) })
+			if err != nil {
+				return err
+			}
+			st.board.read(func() { st.leader = st.node(st.board.progress.By) })
+			st.failed = failed
+			return nil
+		},
+		act: func(_ context.Context, st *stage) error { return st.failed.Plug() },
+	},
+	{
+		name: "busy-minute", says: "nothing fails for a minute, with twice as many busy processes as cores",
+		check: checkHTTP, counts: true,
+		act: busy,
+	},
+	{
+		name: "busy-minute-inside", says: "the same, with four allocating goroutines inside every speaker",
+		check: checkHTTP, counts: true, oursOnly: true,
+		act: busy,
+	},
+	{
+		name: "paused", says: "the leader's speaker is stopped for 5 s and continued",
+		moves: true, counts: true, lasts: away + returns,
+		act: func(ctx context.Context, st *stage) error {
+			if err := st.leader.speaker.signal(signalFreeze); err != nil {
+				return err
+			}
+			if err := pause(ctx, away); err != nil {
+				return err
+			}
+			return st.leader.speaker.signal(signalThaw)
+		},
+	},
+	{
+		// On the wire, for a minute. Seeds and simulated hours come with a
+		// measure of their own.
+		name: "loss", says: "for a minute, 2% of the frames at the leader's port are dropped in each direction",
+		counts: true,
+		act:    lose,
+	},
+	{
+		name: "idle", says: "nothing happens: what three nodes cost together",
+		measure: measureCost,
+	},
+}
+
+// allocating is how many goroutines allocate inside a speaker that has them.
+const allocating = 4
+
+// insides returns how many goroutines shall allocate inside every speaker.
+func (c testCase) insides() int {
+	if c.oursOnly {
+		return allocating
+	}
+	return 0
+}
+
+// busy starts twice as many busy processes as there are cores.
+func busy(_ context.Context, st *stage) error {
+	for range 2 * runtime.NumCPU() {
+		cmd, err := role("busy")
+		if err != nil {
+			return err
+		}
+		if _, err := st.start(st.client, "busy process", cmd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lose makes the leader's port drop frames.
+func lose(ctx context.Context, st *stage) error {
+	// The hooks of the network device, where packet sockets see frames after
+	// what comes in was filtered, and before what goes out is.
+	const rules = `table netdev loss {
+	chain in { type filter hook ingress device "eth0" priority 0; numgen random mod 100 < 2 drop; }
+	chain out { type filter hook egress device "eth0" priority 0; numgen random mod 100 < 2 drop; }
+}`
+	return st.leader.Do(func() error {
+		cmd := exec.CommandContext(ctx, "nft", "-f", "-")
+		cmd.Stdin = strings.NewReader(rules)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("drop frames with nft: %w: %s", err, out)
+		}
+		return nil
+	})
+}
+
+// pause waits for d to pass.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

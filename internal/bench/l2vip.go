@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/l2vip/l2vip"
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/gossip"
+	"github.com/l2vip/l2vip/health"
+)
+
+// profile is a configuration of l2vip.
+type profile struct {
+	name string // of the system
+	set  func(*l2vip.Config, *gossip.Config)
+}
+
+// profiles is the one place that says how l2vip is configured. A fast one joins
+// them as soon as the Runner has it.
+var profiles = []profile{
+	{"l2vip", func(*l2vip.Config, *gossip.Config) {}},
+}
+
+// ours is l2vip as a system.
+func ours(p profile) system {
+	return system{
+		name:    p.name,
+		missing: func() error { return nil },
+		speaker: func(at *machine, t trial, told func(standing)) (*exec.Cmd, error) {
+			cmd, err := role("speaker", "-name", at.Name, "-system", p.name, "-check", t.check.String(),
+				"-pidfile", at.pidFile(), "-allocate", strconv.Itoa(t.insides()))
+			if err != nil {
+				return nil, err
+			}
+			cmd.Stdout = &lineWriter{line: func(line []byte) error {
+				var s standing
+				err := json.Unmarshal(line, &s)
+				if err == nil {
+					told(s)
+				}
+				return err
+			}}
+			return cmd, nil
+		},
+	}
+}
+
+// runSpeaker is the speaker of a node, until it is told to stop. It prints its
+// standing as a line of JSON whenever that changes.
+func runSpeaker(args []string) error {
+	flags := flag.NewFlagSet("speaker", flag.ExitOnError)
+	name := flags.String("name", "", "name of the node")
+	systemName := flags.String("system", "", "name of the system")
+	watched := flags.String("check", "none", "how to watch the application")
+	pidFile := flags.String("pidfile", "", "pid file of the application")
+	allocators := flags.Int("allocate", 0, "how many goroutines allocate all the time")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(profiles, func(p profile) bool { return p.name == *systemName })
+	if i < 0 {
+		return fmt.Errorf("no system %q", *systemName)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", *name)
+	config := l2vip.Config{
+		Name:       *name,
+		Interfaces: []string{"eth0"},
+		Services:   []l2vip.Service{{Addresses: []netip.Addr{vip}, Health: source(*watched, *pidFile)}},
+		Logger:     logger,
+	}
+	members := gossip.Config{Logger: logger}
+	for _, at := range places {
+		members.Peers = append(members.Peers, at.addr)
+	}
+	profiles[i].set(&config, &members)
+	g, err := gossip.New(members)
+	if err != nil {
+		return err
+	}
+	config.Membership = g
+	runner, err := l2vip.New(config)
+	if err != nil {
+		return err
+	}
+	for range *allocators {
+		go allocate()
+	}
+	telling, done := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { tell(telling, runner) })
+	err = runner.Run(ctx)
+	done()
+	group.Wait()
+	return err
+}
+
+// source is how l2vip watches the application; nil for not at all.
+func source(name, pidFile string) health.Source {
+	http := health.HTTP{URL: checkURL}
+	switch name {
+	case checkProcess.String():
+		return health.Process{PIDFile: pidFile}
+	case checkFast.String():
+		return health.Monitor{Check: http.Check, Interval: 100 * time.Millisecond, Timeout: 100 * time.Millisecond, Fall: 1}
+	case checkHTTP.String():
+		return http
+	}
+	return nil
+}
+
+// tell prints the standing whenever it has changed, until ctx ends.
+func tell(ctx context.Context, r *l2vip.Runner) {
+	out := json.NewEncoder(os.Stdout)
+	events, ready := r.Events(ctx, 0), r.Ready()
+	joined := false
+	var told standing
+	for {
+		select {
+		case <-ready:
+			ready, joined = nil, true
+		case _, ok := <-events:
+			if !ok {
+				return
+			}
+		}
+		if now := look(r.Status(), joined); now != told {
+			told = now
+			_ = out.Encode(now)
+		}
+	}
+}
+
+// look returns the standing of a Runner.
+func look(status *l2vip.Status, joined bool) standing {
+	members := 0
+	for _, m := range status.Members {
+		if m.Offered {
+			members++
+		}
+	}
+	a := status.Addresses[0] // there is one
+	return standing{
+		Ready: joined && members == len(places) && a.Reason == election.Offered,
+		Holds: a.Holds,
+	}
+}
+
+// allocated keeps the compiler from leaving out what allocate makes.
+var allocated [16 << 10]*byte
+
+// allocate keeps a processor and the garbage collector busy, as a program may
+// that embeds a Runner.
+func allocate() {
+	for i := 0; ; i++ {
+		b := make([]byte, 1<<10)
+		allocated[i%len(allocated)] = &b[0]
+	}
+}

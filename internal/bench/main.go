@@ -1,0 +1,136 @@
+// Bench measures for how long clients miss an address when something fails: with
+// l2vip, and with keepalived on the same lab in the same run.
+//
+//	go run ./internal/bench
+//	go run ./internal/bench -runs 1 -case port-cut,app-kill,drain -system l2vip,keepalived-100ms
+//
+// The lab is three nodes, a client and a watcher on one bridge, each a network
+// namespace, made anew for every run. Each node has an application that echoes
+// datagrams sent to the address with the node's name, and a speaker of the
+// system under test. The client sends a numbered datagram every millisecond, by a
+// schedule that nothing delays. The gap is the longest time between the sending
+// of two datagrams that were answered, with none answered between them, around
+// what happens; so one millisecond means that nobody noticed. The watcher asks
+// who has the address a hundred times a second, and notes who answers and who
+// announces it. Client, watcher and applications run with real-time priority
+// where that is allowed, so that they do not measure themselves.
+//
+// The systems take turns, and every run meets what happens at a random moment.
+// keepalived is Debian's package with its defaults but for the interval of its
+// adverts (VRRP version 3), nopreempt, because l2vip's holders keep an address
+// too, and the priorities that suit it best: see keepalived.go.
+//
+// It needs Linux, and root or user namespaces for ordinary users. Nothing of the
+// machine's network or configuration is touched. The exit status is 0 if in
+// every run another node served where one had to; 1 if not, 2 for wrong
+// arguments.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/l2vip/l2vip/internal/testnet"
+)
+
+func main() {
+	if status, ok := playRole(os.Args); ok {
+		os.Exit(status)
+	}
+	os.Exit(testnet.Main(run))
+}
+
+// run is the program itself; it returns the exit status.
+func run() int {
+	o, err := parseOptions(flag.CommandLine, os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
+	if err := bench(ctx, o, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// bench plays all cases with all systems and prints what came of it.
+func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	if err := testnet.Available(); err != nil {
+		return err
+	}
+	var present []system
+	for _, s := range o.systems {
+		if err := s.missing(); err != nil {
+			fmt.Fprintf(stderr, "%s is left out: %v\n", s.name, err)
+			continue
+		}
+		present = append(present, s)
+	}
+	if len(present) == 0 {
+		return errors.New("no system is left to measure")
+	}
+	if !o.json {
+		introduce(stdout)
+	}
+	var log io.Writer = io.Discard
+	if o.verbose {
+		log = &lockedWriter{to: stderr}
+	}
+
+	var all results
+	var failures error
+	for _, c := range o.cases {
+		for run := range o.runs {
+			for _, s := range present {
+				if c.oursOnly && s.peer {
+					continue
+				}
+				r, err := c.play(ctx, trial{testCase: c, system: s, minute: o.minute, log: log})
+				if ctx.Err() != nil {
+					return errors.Join(failures, errors.New("interrupted"))
+				}
+				if err != nil {
+					err = fmt.Errorf("%s with %s, run %d: %w", c.name, s.name, run+1, err)
+					failures = errors.Join(failures, err)
+				}
+				fmt.Fprintf(stderr, "%s %d/%d %s: %s\n", c.name, run+1, o.runs, s.name, r.describe(c, err))
+				all.add(c, s, r, err)
+			}
+		}
+		if !o.json {
+			all.printCase(stdout, c)
+		}
+	}
+	var err error
+	if o.json {
+		err = all.printJSON(stdout)
+	} else {
+		all.printMarkdown(stdout)
+	}
+	if o.svg != "" {
+		err = errors.Join(err, writePicture(o.svg, all))
+	}
+	return errors.Join(failures, err)
+}
+
+// introduce says what a reader must know about the machine.
+func introduce(w io.Writer) {
+	fmt.Fprintf(w, "three nodes, a datagram each %v, gaps in milliseconds, %s\n", every, processors())
+	if err := tryRealTime(); err != nil {
+		fmt.Fprintf(w, "the client has no real-time priority (%v): on a busy machine it measures itself\n", err)
+	}
+}
+
+// minute is how long the cases last by default that look at a calm network.
+const minute = time.Minute

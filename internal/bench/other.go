@@ -1,0 +1,26 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+// Elsewhere there is no lab, and nothing below is ever called.
+
+const (
+	signalKill = iota
+	signalFreeze
+	signalThaw
+	signalTerminate
+)
+
+func (*program) signal(int) error { return errors.ErrUnsupported }
+
+func realTime() error                               { return errors.ErrUnsupported }
+func tryRealTime() error                            { return errors.ErrUnsupported }
+func freebind(_, _ string, _ syscall.RawConn) error { return errors.ErrUnsupported }
+func now() time.Duration                            { return 0 }
+func sleepUntil(time.Duration)                      {}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// series is what came of all runs of a case with a system.
+type series struct {
+	testCase testCase
+	system   system
+	runs     []result
+	failed   int // the runs that did not end as they must
+}
+
+// results are all series, in the order in which they were begun.
+type results []*series
+
+// add adds a run, which failed if there is an error. What a failed run has not
+// measured does not count.
+func (all *results) add(c testCase, s system, r result, err error) {
+	of := all.find(c.name, s.name)
+	if of == nil {
+		of = &series{testCase: c, system: s}
+		*all = append(*all, of)
+	}
+	if err != nil {
+		of.failed++
+	}
+	if err == nil || r != (result{}) {
+		of.runs = append(of.runs, r)
+	}
+}
+
+// find returns the series of a case with a system, or nil.
+func (all results) find(caseName, systemName string) *series {
+	for _, s := range all {
+		if s.testCase.name == caseName && s.system.name == systemName {
+			return s
+		}
+	}
+	return nil
+}
+
+// gaps returns the gaps of all runs.
+func (s *series) gaps() []time.Duration {
+	return collect(s.runs, func(r result) time.Duration { return r.Gap })
+}
+
+// sum adds up what each run counts.
+func (s *series) sum(count func(result) int) int {
+	n := 0
+	for _, r := range s.runs {
+		n += count(r)
+	}
+	return n
+}
+
+// collect takes the same thing of each run.
+func collect[T any](runs []result, take func(result) T) []T {
+	var list []T
+	for _, r := range runs {
+		list = append(list, take(r))
+	}
+	return list
+}
+
+// median returns the middle of the values, or the mean of the two middle ones; 0
+// of none.
+func median[T time.Duration | float64](all []T) T {
+	if len(all) == 0 {
+		return 0
+	}
+	all = slices.Sorted(slices.Values(all))
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+}
+
+// announced returns the median of when another node announced the address, over
+// the runs in which one did; 0 if there are none.
+func (s *series) announced() time.Duration {
+	times := collect(s.runs, func(r result) time.Duration { return r.Announced })
+	return median(slices.DeleteFunc(times, func(d time.Duration) bool { return d < 0 }))
+}
+
+// ratio is the median gap of ours in relation to that of a peer; false if there
+// is nothing to compare.
+func (all results) ratio(s, peer *series) (float64, bool) {
+	if peer == nil || s.system.peer || !peer.system.peer || s.costly() || len(s.runs) == 0 || len(peer.runs) == 0 {
+		return 0, false
+	}
+	of := median(peer.gaps())
+	return float64(median(s.gaps())) / float64(of), of > 0
+}
+
+// costly tells that the series counts costs, not gaps.
+func (s *series) costly() bool { return s.testCase.measure != nil }
+
+// peers are the systems that ours is compared with, of those measured.
+func (all results) peers() []string {
+	var list []string
+	for _, s := range all {
+		if s.system.peer && !slices.Contains(list, s.system.name) {
+			list = append(list, s.system.name)
+		}
+	}
+	return list
+}
+
+// entry is a series in the document that -json prints.
+type entry struct {
+	Case   string `json:"case"`
+	System string `json:"system"`
+	Runs   int    `json:"runs"`
+	// The gap; left out where costs are counted.
+	Median *float64 `json:"median_ms,omitempty"`
+	Worst  *float64 `json:"worst_ms,omitempty"`
+	Lost   *int     `json:"lost,omitempty"` // datagrams, in all runs
+	// Ratios are the median gap's to those of the peers.
+	Ratios map[string]float64 `json:"ratios,omitempty"`
+	// Announced is the median of when another node announced the address.
+	Announced float64 `json:"announced_ms,omitempty"`
+	// What is counted, in all runs.
+	Takeovers  *int `json:"takeovers,omitempty"`
+	Unanswered *int `json:"unanswered_requests,omitempty"`
+	Strays     *int `json:"stray_answers,omitempty"`
+	// The costs of three idle nodes together.
+	CPU     *float64 `json:"cpu_ms_per_second,omitempty"`
+	Packets *float64 `json:"packets_per_second,omitempty"`
+	// Late is the longest pause of the client itself.
+	Late   float64 `json:"client_late_ms,omitempty"`
+	Failed int     `json:"failed,omitempty"` // runs in which nobody took over
+}
+
+// entry returns the series for the document.
+func (all results) entry(s *series) entry {
+	e := entry{Case: s.testCase.name, System: s.system.name, Runs: len(s.runs), Failed: s.failed}
+	if len(s.runs) == 0 {
+		return e
+	}
+	if s.costly() {
+		e.CPU = new(round(median(collect(s.runs, func(r result) float64 { return r.CPU }))))
+		e.Packets = new(round(median(collect(s.runs, func(r result) float64 { return r.Packets }))))
+		return e
+	}
+	e.Median, e.Worst = new(milliseconds(median(s.gaps()))), new(milliseconds(slices.Max(s.gaps())))
+	e.Lost = new(s.sum(func(r result) int { return r.Lost }))
+	e.Announced = milliseconds(s.announced())
+	e.Late = milliseconds(slices.Max(collect(s.runs, func(r result) time.Duration { return r.Late })))
+	for _, name := range all.peers() {
+		if ratio, ok := all.ratio(s, all.find(s.testCase.name, name)); ok {
+			if e.Ratios == nil {
+				e.Ratios = make(map[string]float64)
+			}
+			e.Ratios[name] = round(ratio)
+		}
+	}
+	if s.testCase.counts {
+		e.Takeovers = new(s.sum(func(r result) int { return r.Takeovers }))
+		e.Unanswered = new(s.sum(func(r result) int { return r.Unanswered }))
+		e.Strays = new(s.sum(func(r result) int { return r.Strays }))
+	}
+	return e
+}
+
+// printJSON writes all series as a document.
+func (all results) printJSON(w io.Writer) error {
+	doc := struct {
+		Cases []entry `json:"cases"`
+	}{Cases: []entry{}}
+	for _, s := range all {
+		doc.Cases = append(doc.Cases, all.entry(s))
+	}
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(doc)
+}
+
+// printCase prints a table of all systems in a case.
+func (all results) printCase(w io.Writer, c testCase) {
+	fmt.Fprintf(w, "\n%s: %s\n", c.name, c.says)
+	peers := all.peers()
+	fmt.Fprintf(w, "%-18s  %4s", "system", "runs")
+	if c.measure != nil {
+		fmt.Fprintf(w, "  %12s  %9s\n", "CPU ms/s", "packets/s")
+	} else {
+		fmt.Fprintf(w, "  %9s  %9s  %9s  %6s", "median", "worst", "announced", "lost")
+		if c.counts {
+			fmt.Fprintf(w, "  %9s  %10s  %6s", "takeovers", "unanswered", "strays")
+		}
+		for _, peer := range peers {
+			fmt.Fprintf(w, "  %*s", len("of "+peer), "of "+peer)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, s := range all {
+		if s.testCase.name == c.name {
+			all.printRow(w, s, peers)
+		}
+	}
+}
+
+func (all results) printRow(w io.Writer, s *series, peers []string) {
+	e := all.entry(s)
+	fmt.Fprintf(w, "%-18s  %4d", e.System, e.Runs)
+	switch {
+	case e.CPU != nil:
+		fmt.Fprintf(w, "  %12.2f  %9.1f", *e.CPU, *e.Packets)
+	case e.Median != nil:
+		fmt.Fprintf(w, "  %9.1f  %9.1f  %9s  %6d", *e.Median, *e.Worst, orDash(e.Announced), *e.Lost)
+		if e.Takeovers != nil {
+			fmt.Fprintf(w, "  %9d  %10d  %6d", *e.Takeovers, *e.Unanswered, *e.Strays)
+		}
+		for _, peer := range peers {
+			fmt.Fprintf(w, "  %*s", len("of "+peer), orDash(e.Ratios[peer]))
+		}
+		if e.Late > tooLate && e.Late > *e.Worst/2 {
+			fmt.Fprintf(w, "  ← the busy machine held the client up for %.1f ms", e.Late)
+		}
+	}
+	if e.Failed > 0 {
+		fmt.Fprintf(w, "  ← %d failed", e.Failed)
+	}
+	fmt.Fprintln(w)
+}
+
+// tooLate is what the client may be late by, in milliseconds, before that is
+// worth a word.
+const tooLate = 3.0
+
+// orDash is a number, or a dash for nothing.
+func orDash(f float64) string {
+	if f == 0 {
+		return "–"
+	}
+	return fmt.Sprint(f)
+}
+
+// printMarkdown prints one table of everything, for a document.
+func (all results) printMarkdown(w io.Writer) {
+	var systems []string
+	var cases []testCase
+	for _, s := range all {
+		if !slices.Contains(systems, s.system.name) {
+			systems = append(systems, s.system.name)
+		}
+		if !slices.ContainsFunc(cases, func(c testCase) bool { return c.name == s.testCase.name }) {
+			cases = append(cases, s.testCase)
+		}
+	}
+	fmt.Fprintf(w, "\nThe longest gap in milliseconds, median (worst), and the datagrams lost in a run; %s.\n\n", processors())
+	fmt.Fprintf(w, "| what happens | %s |\n|---|%s\n", strings.Join(systems, " | "), strings.Repeat("---|", len(systems)))
+	for _, c := range cases {
+		fmt.Fprintf(w, "| %s (`%s`) |", c.says, c.name)
+		for _, name := range systems {
+			fmt.Fprintf(w, " %s |", all.cell(all.find(c.name, name)))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+// cell is a series in the table for a document.
+func (all results) cell(s *series) string {
+	if s == nil || len(s.runs) == 0 {
+		return "–"
+	}
+	e := all.entry(s)
+	var text string
+	switch {
+	case e.CPU != nil:
+		return fmt.Sprintf("%.1f ms of CPU and %.0f packets a second", *e.CPU, *e.Packets)
+	case e.Takeovers != nil:
+		text = fmt.Sprintf("%s, %s unanswered, %s answered by another", plural(*e.Takeovers, "takeover"), plural(*e.Unanswered, "question"), plural(*e.Strays, "question"))
+	default:
+		text = fmt.Sprintf("%.1f (%.1f), %.0f lost", *e.Median, *e.Worst, median(collect(s.runs, func(r result) float64 { return float64(r.Lost) })))
+	}
+	if e.Failed > 0 {
+		text += fmt.Sprintf(", %d of %d failed", e.Failed, e.Runs)
+	}
+	return text
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// describe says in a line what came of a run.
+func (r result) describe(c testCase, err error) string {
+	var text string
+	switch {
+	case c.measure != nil:
+		text = fmt.Sprintf("%.2f ms of CPU and %.1f packets a second", r.CPU, r.Packets)
+	default:
+		text = fmt.Sprintf("%.1f ms, %d lost", milliseconds(r.Gap), r.Lost)
+		if r.Announced >= 0 {
+			text += fmt.Sprintf(", announced after %.1f ms", milliseconds(r.Announced))
+		}
+		if c.counts {
+			text += fmt.Sprintf(", %s, %d unanswered, %d strays", plural(r.Takeovers, "takeover"), r.Unanswered, r.Strays)
+		}
+	}
+	if err != nil {
+		text += ": " + err.Error()
+	}
+	return text
+}
+
+// milliseconds rounds to a tenth of one.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(100*time.Microsecond)) / float64(time.Millisecond)
+}
+
+// round rounds to three digits that count, more or less: ratios of a thousandth
+// are still told apart.
+func round(f float64) float64 {
+	precision := 100.0
+	if f < 0.1 {
+		precision = 10000
+	}
+	return float64(int(f*precision+0.5)) / precision
+}
+
+// processors says how many there are.
+func processors() string { return plural(runtime.NumCPU(), "processor") }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// result is what came of one run.
+type result struct {
+	Gap  time.Duration // the longest time without an answered datagram
+	Lost int           // datagrams
+	// Late is the longest time between two datagrams that the client sent: what
+	// it was late by itself, and a gap contains.
+	Late time.Duration
+	// Announced is when another node announced the address for the first time,
+	// from the moment at which it happened; negative if none did.
+	Announced time.Duration
+
+	Takeovers  int // changes of who announces the address
+	Unanswered int // questions
+	Strays     int // answers of nodes after another had announced the address
+
+	CPU     float64 // milliseconds a second
+	Packets float64 // packets a second
+}
+
+// newResult returns what the client and the watcher have seen of what happened
+// to the leader, which began at from and was looked at until to.
+func newResult(t trace, s sighting, leader string, from, to time.Duration) result {
+	r := result{
+		Takeovers: s.takeovers(from, to), Unanswered: s.unanswered(from, to), Strays: s.strays(from, to),
+		Announced: s.announced(leader, from, to),
+	}
+	r.Gap, r.Lost, r.Late = t.gap(from, to)
+	return r
+}
+
+// gap returns the longest time between the sending of two datagrams that were
+// answered, with none answered between them, of those sent between two times;
+// how many were not; and the longest pause of the client. What leads into the
+// time counts: what was under way when it began may have been lost by it. If the
+// last ones were not answered, so does the time to the end.
+func (t trace) gap(from, to time.Duration) (longest time.Duration, lost int, late time.Duration) {
+	at := func(i int) time.Duration { return t.Start + time.Duration(t.Sent[i])*time.Microsecond }
+	index := func(when time.Duration) int {
+		i, _ := slices.BinarySearch(t.Sent, int32((when-t.Start)/time.Microsecond))
+		return i
+	}
+	first, end := index(from), index(to)
+	if first >= end {
+		return 0, 0, 0
+	}
+	for first > 0 {
+		if first--; t.By[first] != 0 {
+			break
+		}
+	}
+	last := at(first)
+	for i := first; i < end; i++ {
+		if i > first {
+			late = max(late, at(i)-at(i-1))
+		}
+		if t.By[i] == 0 {
+			lost++
+			continue
+		}
+		longest = max(longest, at(i)-last)
+		last = at(i)
+	}
+	return max(longest, at(end-1)-last), lost, late
+}
+
+// announced returns how long after from a node other than the leader announced
+// the address; negative if none did.
+func (s sighting) announced(leader string, from, to time.Duration) time.Duration {
+	for _, c := range s.Claims {
+		if c.At >= from && c.At < to && c.By != leader {
+			return c.At - from
+		}
+	}
+	return -1
+}
+
+// takeovers returns how often the address was announced by another node than
+// before.
+func (s sighting) takeovers(from, to time.Duration) int {
+	changes, last := 0, ""
+	for _, c := range s.Claims {
+		if c.At >= from && c.At < to && last != "" && c.By != last {
+			changes++
+		}
+		if c.At < to {
+			last = c.By
+		}
+	}
+	return changes
+}
+
+// unanswered returns how many questions nobody has answered.
+func (s sighting) unanswered(from, to time.Duration) int {
+	answered := make([]bool, len(s.Asked))
+	for _, a := range s.Answers {
+		answered[a.Question] = true
+	}
+	n := 0
+	for i, at := range s.Asked {
+		if at >= from && at < to && !answered[i] {
+			n++
+		}
+	}
+	return n
+}
+
+// underway is how long after an announcement the answers of another node may
+// still come: they were under way, or it has not heard of it yet.
+const underway = 100 * time.Millisecond
+
+// strays returns how many answers came from a node although another one had
+// announced the address since.
+func (s sighting) strays(from, to time.Duration) int {
+	n, next := 0, 0
+	holder := claim{}
+	for _, a := range s.Answers {
+		for next < len(s.Claims) && s.Claims[next].At <= a.At {
+			if s.Claims[next].By != holder.By {
+				holder = s.Claims[next]
+			}
+			next++
+		}
+		if a.At >= from && a.At < to && holder.By != "" && a.By != holder.By && a.At > holder.At+underway {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/l2vip/l2vip/internal/testnet"
+)
+
+// place is the name and the address of a node.
+type place struct{ name, addr string }
+
+// The nodes of the lab, and the address that they carry.
+var (
+	places  = []place{{"node-0", "192.168.122.10"}, {"node-1", "192.168.122.11"}, {"node-2", "192.168.122.12"}}
+	user    = place{"client", "192.168.122.50"}
+	watcher = place{"watcher", "192.168.122.51"}
+	vip     = netip.MustParseAddr("192.168.122.100")
+)
+
+// appPort is where the application echoes datagrams.
+const appPort = 9000
+
+// stage is a lab with everything that runs on it. It is used once.
+type stage struct {
+	launcher
+	trial
+
+	board   *board
+	net     *testnet.Lab
+	nodes   []*machine
+	client  *testnet.Node
+	watcher *testnet.Node
+	dir     string
+
+	load, watch *observer
+	leader      *machine // before what happens
+	failed      *machine // what failed before that
+}
+
+// machine is a node with an application and a speaker.
+type machine struct {
+	*testnet.Node
+	number       int
+	dir          string // of its files
+	app, speaker *program
+}
+
+func (m *machine) pidFile() string { return filepath.Join(m.dir, "app.pid") }
+
+// observer is a program that tells what it has seen when its input ends.
+type observer struct {
+	*program
+	input io.Closer
+}
+
+// newStage builds the nodes and starts the applications and speakers. If
+// something fails later, or ends that should not, fail is called.
+func newStage(t trial, fail func(error)) (_ *stage, err error) {
+	st := &stage{launcher: launcher{log: t.log, fail: fail}, trial: t, board: newBoard()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, st.close())
+		}
+	}()
+	if st.net, err = testnet.NewLab(); err != nil {
+		return nil, err
+	}
+	if st.dir, err = os.MkdirTemp("", "l2vip-bench-"); err != nil {
+		return nil, err
+	}
+	for i, at := range places {
+		if err := st.addMachine(i, at); err != nil {
+			return nil, err
+		}
+	}
+	if st.client, err = st.addNode(user); err != nil {
+		return nil, err
+	}
+	if st.watcher, err = st.addNode(watcher); err != nil {
+		return nil, err
+	}
+	for _, m := range st.nodes {
+		if err := st.startSpeaker(m); err != nil {
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+func (st *stage) addNode(at place) (*testnet.Node, error) {
+	return st.net.AddNode(at.name, netip.PrefixFrom(netip.MustParseAddr(at.addr), 24))
+}
+
+func (st *stage) addMachine(number int, at place) error {
+	node, err := st.addNode(at)
+	if err != nil {
+		return err
+	}
+	m := &machine{Node: node, number: number, dir: filepath.Join(st.dir, at.name)}
+	st.nodes = append(st.nodes, m)
+	if err := os.Mkdir(m.dir, 0o700); err != nil {
+		return err
+	}
+	cmd, err := role("app", "-name", m.Name, "-pidfile", m.pidFile())
+	if err != nil {
+		return err
+	}
+	serving := make(chan struct{})
+	cmd.Stdout = &lineWriter{line: func([]byte) error { close(serving); return nil }}
+	if m.app, err = st.start(node, "application", cmd); err != nil {
+		return err
+	}
+	select {
+	case <-serving:
+		return nil
+	case <-m.app.done:
+		return fmt.Errorf("the application of %s does not start", m.Name)
+	}
+}
+
+func (st *stage) startSpeaker(m *machine) error {
+	cmd, err := st.speaker(m, st.trial, func(s standing) {
+		st.board.update(func() { st.board.speakers[m.Name] = s })
+	})
+	if err != nil {
+		return err
+	}
+	m.speaker, err = st.start(m.Node, st.name(), cmd)
+	return err
+}
+
+// name is that of the system.
+func (st *stage) name() string { return st.system.name }
+
+// observe starts the client and the watcher.
+func (st *stage) observe() error {
+	var err error
+	st.load, err = st.startObserver(st.client, "load", func(line []byte) error {
+		var said struct {
+			Progress *progress
+			Trace    *trace
+		}
+		err := json.Unmarshal(line, &said)
+		st.board.update(func() {
+			st.board.trace = said.Trace
+			if said.Progress != nil {
+				st.board.progress = *said.Progress
+			}
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	st.watch, err = st.startObserver(st.watcher, "watch", func(line []byte) error {
+		var seen sighting
+		err := json.Unmarshal(line, &seen)
+		st.board.update(func() { st.board.sighting = &seen })
+		return err
+	})
+	return err
+}
+
+func (st *stage) startObserver(node *testnet.Node, name string, line func([]byte) error) (*observer, error) {
+	cmd, err := role(name)
+	if err != nil {
+		return nil, err
+	}
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout = &lineWriter{line: line}
+	p, err := st.start(node, name, cmd)
+	return &observer{p, input}, err
+}
+
+// end lets the observer tell what it has seen, and waits until it has.
+func (o *observer) end() error {
+	o.ending.Store(true)
+	err := o.input.Close()
+	<-o.done
+	return err
+}
+
+// node returns a node by its name.
+func (st *stage) node(name string) *machine {
+	return st.nodes[slices.IndexFunc(st.nodes, func(m *machine) bool { return m.Name == name })]
+}
+
+// follower returns the first node that does not lead.
+func (st *stage) follower() *machine {
+	return st.nodes[slices.IndexFunc(st.nodes, func(m *machine) bool { return m != st.leader })]
+}
+
+// waitLeader waits until a node holds the address and all others are ready to.
+func (st *stage) waitLeader(ctx context.Context) error {
+	err := st.board.wait(ctx, "a node led and the others were ready", func() bool { return st.board.leader() != "" })
+	st.board.read(func() {
+		if err != nil {
+			err = fmt.Errorf("%w: %+v", err, st.board.speakers)
+		} else {
+			st.leader = st.node(st.board.leader())
+		}
+	})
+	return err
+}
+
+// steady is how many datagrams in a row must be answered by the same node until
+// that is taken to serve.
+const steady = int(500 * time.Millisecond / every)
+
+// settle waits until the leader serves, and then for a random number of
+// datagrams, so that what happens next meets the interval of no system in step.
+func (st *stage) settle(ctx context.Context) error {
+	streak := steady + rand.IntN(int(time.Second/every))
+	return st.board.wait(ctx, "the leader served", func() bool {
+		return st.board.progress.By == st.leader.Name && st.board.progress.Streak >= streak
+	})
+}
+
+// measureGap plays a case and returns what the client and the watcher saw.
+func measureGap(ctx context.Context, t trial) (r result, err error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	st, err := newStage(t, fail)
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+	if err := st.waitLeader(ctx); err != nil {
+		return result{}, err
+	}
+	if err := st.observe(); err != nil {
+		return result{}, err
+	}
+	if err := st.settle(ctx); err != nil {
+		return result{}, err
+	}
+	if t.prepare != nil {
+		if err := t.prepare(ctx, st); err != nil {
+			return result{}, err
+		}
+	}
+	from := now()
+	if err := t.act(ctx, st); err != nil {
+		return result{}, err
+	}
+	over := st.over(ctx, from)
+	to := now()
+	if err := errors.Join(st.load.end(), st.watch.end()); err != nil {
+		return result{}, err
+	}
+	if st.board.trace == nil || st.board.sighting == nil {
+		return result{}, cmp.Or(context.Cause(ctx), errors.New("the client or the watcher has said nothing"))
+	}
+	return newResult(*st.board.trace, *st.board.sighting, st.leader.HardwareAddr.String(), from, to), over
+}
+
+// over waits until what began at a time is over.
+func (st *stage) over(ctx context.Context, from time.Duration) error {
+	if err := pause(ctx, from+st.lasting()-now()); err != nil || !st.moves {
+		return err
+	}
+	return st.board.wait(ctx, "another node served", func() bool { return st.board.served(st.leader.Name, steady) })
+}
+
+// close ends all programs and takes the nodes down.
+func (st *stage) close() error {
+	st.closing.Store(true)
+	var err error
+	if st.net != nil {
+		err = st.net.Close()
+	}
+	st.running.Wait()
+	if st.dir != "" {
+		err = errors.Join(err, os.RemoveAll(st.dir))
+	}
+	return err
+}
