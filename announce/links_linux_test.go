@@ -3,9 +3,12 @@ package announce_test
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ethernet"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 
@@ -179,11 +182,191 @@ func TestBySubnet(t *testing.T) {
 	b.client.ask(t, far)
 }
 
-// What is no Ethernet is told, not taken for absent.
-func TestNoEthernet(t *testing.T) {
+// IPv6 subnets count as well, but for the one that every interface has.
+func TestBySubnet6(t *testing.T) {
+	b, _ := newBench6(t)
+	far := netip.MustParseAddr("2001:db8:1::1")
+	s := start(t, b.node, announce.Config{}, announce.Assignment{Addr: vip6}, announce.Assignment{Addr: far})
+	f := s.await(t, func(f announce.Facts) bool { return len(f.Addresses) == 2 })
+	require.Equal(t, []string{"eth0"}, about(f, vip6).Links)
+	require.Equal(t, announce.NoInterface, about(f, far).Problem)
+	require.ElementsMatch(t, []netip.Prefix{netip.PrefixFrom(own6, 64), netip.MustParsePrefix("192.168.122.10/24")}, f.Links[0].Prefixes)
+	onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.AddrAdd(l, addrOn("2001:db8:1::2/64")) })
+	s.ready(t, 2)
+	onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.AddrDel(l, addrOn(own6.String()+"/64")) })
+	f = s.await(t, func(f announce.Facts) bool { return about(f, vip6).Problem == announce.NoInterface })
+	require.Equal(t, announce.NoProblem, about(f, far).Problem)
+
+	linkLocal := start(t, b.node, announce.Config{Bind: announce.None}, announce.Assignment{Addr: linkVIP6, Interfaces: []string{"eth0"}})
+	linkLocal.ready(t, 1)
+}
+
+// What can't be used is told, with the reason, and not taken for absent. What is
+// only like it can be used.
+func TestUnusableInterfaces(t *testing.T) {
 	b := newBench(t)
-	s := start(t, b.node, announce.Config{}, announce.Assignment{Addr: vip, Interfaces: []string{"lo"}, Mode: announce.Answer})
-	require.Equal(t, "lo: no Ethernet", about(s.await(t, problem(announce.NoInterface)), vip).Detail)
+	within(t, b.node, func() error {
+		tun := &netlink.Tuntap{LinkAttrs: netlink.NewLinkAttrs(), Mode: netlink.TUNTAP_MODE_TUN}
+		tun.Name = "tun0"
+		return netlink.LinkAdd(tun)
+	})
+	onLink(t, b.node, "eth0", func(l netlink.Link) error {
+		mac := &netlink.Macvlan{LinkAttrs: netlink.NewLinkAttrs(), Mode: netlink.MACVLAN_MODE_BRIDGE}
+		mac.Name, mac.ParentIndex = "mac0", l.Attrs().Index
+		return netlink.LinkAdd(mac)
+	})
+	up(t, b, "tun0", "mac0")
+	veth(t, b, "noarp0", "peer0")
+	up(t, b, "noarp0", "peer0")
+	onLink(t, b.node, "noarp0", netlink.LinkSetARPOff)
+	problems := map[string]string{
+		"lo": "no Ethernet", "tun0": "point-to-point", "noarp0": "no ARP", "mac0": "", "eth0": "",
+	}
+	for name, why := range problems {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, b.node, announce.Config{}, announce.Assignment{Addr: vip, Interfaces: []string{name}})
+			f := s.await(t, func(f announce.Facts) bool { return len(f.Addresses) == 1 })
+			require.Equal(t, why, f.Links[0].Problem)
+			if why == "" {
+				require.Equal(t, []string{name}, about(f, vip).Links)
+			} else {
+				require.Equal(t, name+": "+why, about(f, vip).Detail)
+				require.Equal(t, announce.NoInterface, about(f, vip).Problem)
+			}
+		})
+	}
+}
+
+// bridge adds a bridge to the node.
+func bridge(t testing.TB, b *bench, name string) {
+	t.Helper()
+	within(t, b.node, func() error {
+		bridge := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
+		bridge.Name = name
+		return netlink.LinkAdd(bridge)
+	})
+	up(t, b, name)
+}
+
+// setMaster makes eth0 a port of the interface, and free makes it none.
+func setMaster(t testing.TB, b *bench, name string) {
+	t.Helper()
+	onLink(t, b.node, "eth0", func(l netlink.Link) error {
+		master, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMaster(l, master)
+	})
+}
+
+func free(t testing.TB, b *bench) {
+	t.Helper()
+	onLink(t, b.node, "eth0", netlink.LinkSetNoMaster)
+}
+
+// An interface that becomes a port of a bridge falls silent, though others of the
+// host answer still; one that is a port no more announces again, also if it was
+// one only for a moment.
+func TestPortOfABridge(t *testing.T) {
+	b := newBench(t)
+	bridge(t, b, "br0")
+	s := start(t, b.node, announce.Config{Refresh: time.Hour, RivalProbe: time.Hour}, answering(vip)...)
+	settle(t, b, s)
+	for range 3 {
+		setMaster(t, b, "br0")
+		f := s.await(t, problem(announce.NoInterface))
+		require.Equal(t, "eth0: port of br0", about(f, vip).Detail)
+		require.Equal(t, "port of br0", f.Links[0].Problem)
+
+		// The bridge's own address is answered, which shows that vip's is not.
+		onLink(t, b.node, "br0", func(l netlink.Link) error {
+			b.client.speaker = l.Attrs().HardwareAddr
+			return netlink.AddrReplace(l, addrOn(marker.String()+"/24"))
+		})
+		b.client.refused(t, vip)
+		b.client.silent(t, vip)
+		onLink(t, b.node, "br0", func(l netlink.Link) error { return netlink.AddrDel(l, addrOn(marker.String()+"/24")) })
+
+		b.client.speaker = b.node.HardwareAddr
+		free(t, b)
+		announcedAgain(t, b)
+		s.await(t, problem(announce.NoProblem))
+		b.client.ask(t, vip)
+	}
+	for range 10 {
+		before := s.Stats().Announced
+		setMaster(t, b, "br0")
+		free(t, b)
+		eventually(t, func() bool { return s.Stats().Announced > before }, "an announcement")
+		b.client.ask(t, vip)
+		settled := s.await(t, problem(announce.NoProblem))
+		require.Equal(t, []string{"eth0"}, about(settled, vip).Links)
+	}
+}
+
+// When a host gets a bridge, and the interface's subnet moves to it, so does an
+// address without named interfaces.
+func TestSubnetMovesToABridge(t *testing.T) {
+	b := newBench(t)
+	bridge(t, b, "br0")
+	s := start(t, b.node, announce.Config{}, announce.Assignment{Addr: vip, Mode: announce.Answer})
+	require.Equal(t, []string{"eth0"}, about(s.await(t, problem(announce.NoProblem)), vip).Links)
+	setMaster(t, b, "br0")
+	s.await(t, problem(announce.NoInterface))
+	onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.AddrDel(l, addrOn("192.168.122.10/24")) })
+	onLink(t, b.node, "br0", func(l netlink.Link) error {
+		b.client.speaker = l.Attrs().HardwareAddr
+		return netlink.AddrAdd(l, addrOn("192.168.122.10/24"))
+	})
+	f := s.await(t, problem(announce.NoProblem))
+	require.Equal(t, []string{"br0"}, about(f, vip).Links)
+	require.Equal(t, b.client.speaker, b.client.ask(t, vip).SenderHardwareAddr)
+}
+
+// An interface without ARP is left alone until it has ARP again.
+func TestARPOff(t *testing.T) {
+	b := newBench(t)
+	s := start(t, b.node, announce.Config{Refresh: time.Hour, RivalProbe: time.Hour}, answering(vip)...)
+	settle(t, b, s)
+	onLink(t, b.node, "eth0", netlink.LinkSetARPOff)
+	require.Equal(t, "eth0: no ARP", about(s.await(t, problem(announce.NoInterface)), vip).Detail)
+	onLink(t, b.node, "eth0", netlink.LinkSetARPOn)
+	announcedAgain(t, b)
+	s.await(t, problem(announce.NoProblem))
+	b.client.ask(t, vip)
+}
+
+// While the hardware address changes again and again every answer and every
+// announcement is from the address that the interface has: the one in the frame
+// is the one in the packet, and one that is over never comes back.
+func TestNoWrongAnswerMeanwhile(t *testing.T) {
+	b := newBench(t)
+	s := start(t, b.node, announce.Config{}, answering(vip)...)
+	s.ready(t, 1)
+	recorder := newStation(t, b.client.node)
+	hw := b.node.HardwareAddr
+	order := []string{hw.String()}
+	for i := range 10 {
+		hw = net.HardwareAddr{2, 0, 0, 0, 0x77, byte(i)}
+		order = append(order, hw.String())
+		onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.LinkSetHardwareAddr(l, hw) })
+		for range 5 { // some of them while the change is on its way
+			b.client.send(t, b.client.request(vip))
+		}
+		b.client.speaker = hw
+		b.client.next(t, func(h heard) bool { return h.isGratuitous(vip) }, nil)
+		require.Equal(t, hw, b.client.ask(t, vip).SenderHardwareAddr)
+	}
+	seen := 0
+	for _, h := range recorded(t, recorder, b.client.ask(t, vip)) {
+		require.Equal(t, h.src, h.SenderHardwareAddr)
+		for seen < len(order) && order[seen] != h.src.String() {
+			seen++
+		}
+		require.Less(t, seen, len(order), "%v came back, or is not the interface's", h.src)
+	}
+	require.Equal(t, len(order)-1, seen)
 }
 
 // An address that moves to another interface in use is announced there.
@@ -204,4 +387,28 @@ func TestAssignmentMovesToAnotherInterface(t *testing.T) {
 	require.NoError(t, s.Set(on("eth0")))
 	b.client.next(t, func(h heard) bool { return h.isGratuitous(vip) }, nil)
 	b.client.ask(t, vip)
+}
+
+// recorded returns what a station that only listens has received about vip from
+// anybody, up to a packet that another one of the node has received.
+func recorded(t *testing.T, recorder *station, last heard) (all []heard) {
+	t.Helper()
+	require.NoError(t, recorder.conn.SetReadDeadline(time.Now().Add(patience)))
+	buf := make([]byte, 2048)
+	for {
+		n, _, err := recorder.conn.ReadFrom(buf)
+		require.NoError(t, err)
+		var frame ethernet.Frame
+		p := new(arp.Packet)
+		if frame.UnmarshalBinary(buf[:n]) != nil || frame.EtherType != ethernet.EtherTypeARP || p.UnmarshalBinary(slices.Clone(frame.Payload)) != nil {
+			continue
+		}
+		h := heard{p, slices.Clone(frame.Destination), slices.Clone(frame.Source), time.Now()}
+		if h.SenderIP == vip {
+			all = append(all, h)
+		}
+		if h.Operation == last.Operation && h.SenderIP == last.SenderIP && h.TargetIP == last.TargetIP && h.src.String() == last.src.String() {
+			return all
+		}
+	}
 }
