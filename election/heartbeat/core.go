@@ -1,0 +1,431 @@
+package heartbeat
+
+import (
+	"cmp"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// output is what the core acts through.
+type output interface {
+	// send sends a payload out of a link, to a station or to the group.
+	send(link int, to hardwareAddr, payload []byte)
+	// ask asks the kernel of a station for a sign of life: who has addr?
+	ask(link int, to hardwareAddr, addr netip.Addr)
+	// provoke asks other stations on the link for one: the gateway, neighbors.
+	provoke(link int)
+}
+
+// Link is an interface to beat on.
+type Link struct {
+	// Index is the kernel's number for it.
+	Index int
+	// HardwareAddr is its Ethernet address.
+	HardwareAddr [6]byte
+	// Addr is an address of this host on the link that its kernel answers for
+	// by ARP or NDP: proof that the host is alive when this process is not
+	// scheduled. Invalid if there is none.
+	Addr netip.Addr
+}
+
+// core decides. It has no clock, no sockets and no goroutine, and is not for
+// concurrent use. Times count from any moment, and are never zero.
+type core struct {
+	config Config
+	codec  *codec
+	out    output
+	random func() uint64
+	logger *slog.Logger
+	count  *counters
+
+	self       string
+	instance   uint64
+	sequence   uint64
+	links      []Link
+	holds      bool
+	membership string
+
+	peers    map[string]*peer
+	changed  bool            // the picture of them has
+	voices   map[int]*voices // by link
+	expected time.Duration   // when advance was to be called; zero before the first time
+	beatAt   time.Duration   // when the next beat is due
+	late     lateness
+	buffer   []byte
+}
+
+// peer is another member as its frames show it.
+type peer struct {
+	name     string
+	instance uint64 // proven; zero as long as none is
+	sequence uint64 // the highest seen
+	nonce    uint64 // of the challenge that is out; zero if none is
+	asked    time.Duration
+
+	link       int
+	hw         hardwareAddr
+	addr       netip.Addr
+	membership string
+	interval   time.Duration
+	holds      bool
+	heard      time.Duration // the last frame
+	known      time.Duration // the last frame, proven or not
+
+	state   state
+	since   time.Duration // since when it is suspected
+	again   time.Duration // before this it is not suspected again
+	repeat  bool          // the question was repeated
+	agree   int           // others that miss it too
+	object  int           // others that hear it
+	excused bool          // its kernel gave a sign of life
+}
+
+// state is what is thought of a peer.
+type state uint8
+
+const (
+	alive     state = iota
+	suspected       // its beats are missing, and the others are asked
+	dead
+)
+
+const (
+	// maxPeers bounds the members that are remembered; those that were silent
+	// for forgetAfter are forgotten.
+	maxPeers    = 1024
+	forgetAfter = time.Minute
+	// challengeEvery bounds how often a member is asked for a proof.
+	challengeEvery = 20 * time.Millisecond
+	// recheck is after how many thresholds a member that was excused is looked
+	// at again.
+	recheck = 5
+)
+
+// newCore returns a core for one start of the member self.
+func newCore(c Config, self string, instance uint64, out output, random func() uint64, count *counters) (*core, error) {
+	codec, err := newCodec(&c)
+	if err != nil {
+		return nil, err
+	}
+	return &core{
+		config: c, codec: codec, out: out, random: random, logger: c.Logger, count: count,
+		self: self, instance: instance, peers: make(map[string]*peer), voices: make(map[int]*voices),
+	}, nil
+}
+
+// picture returns what is known of the members that have proven themselves.
+func (c *core) picture() []Peer {
+	peers := make([]Peer, 0, len(c.peers))
+	for _, p := range c.peers {
+		if p.instance != 0 {
+			peers = append(peers, Peer{
+				Node: p.name, Dead: p.state == dead, Holds: p.holds, Membership: p.membership,
+				Interval: p.interval, HardwareAddr: p.hw,
+			})
+		}
+	}
+	slices.SortFunc(peers, func(a, b Peer) int { return cmp.Compare(a.Node, b.Node) })
+	return peers
+}
+
+// set takes what this member is to say of itself.
+func (c *core) set(now time.Duration, links []Link, holds bool, membership string) {
+	if holds != c.holds {
+		c.beatAt = now // the others learn at once which interval counts
+	}
+	c.links, c.holds, c.membership = links, holds, membership
+}
+
+// interval is the time to this member's next beat.
+func (c *core) interval(now time.Duration) time.Duration {
+	if !c.holds {
+		return max(c.config.Idle, c.late.worst(now))
+	}
+	return max(c.config.Interval, c.late.worst(now))
+}
+
+// advance does what is due, and returns when to call it again. Everything that has
+// arrived must have been given to receive and sign before: so a process that did
+// not run in time accuses nobody for it, because it first reads what came
+// meanwhile, and then asks, and reads again.
+func (c *core) advance(now time.Duration) (next time.Duration) {
+	if late := now - c.expected; c.expected > 0 && late > c.config.Interval/2 {
+		c.late.note(now, late) // and beats at a wider interval from now on
+		c.count.late.Add(1)
+	}
+	next = now + time.Second
+	sooner := func(at time.Duration) {
+		if at < next {
+			next = at
+		}
+	}
+	if now >= c.beatAt {
+		interval := c.interval(now)
+		c.broadcast(&frame{kind: kindBeat, interval: interval, holds: c.holds, membership: c.membership})
+		c.beatAt = now + interval
+	}
+	sooner(c.beatAt)
+	for name, p := range c.peers {
+		if now-p.known > forgetAfter {
+			delete(c.peers, name)
+			c.changed = true
+			continue
+		}
+		if at := c.watch(now, p); at > 0 {
+			sooner(at)
+		}
+	}
+	c.expected = next
+	return next
+}
+
+// watch judges a peer, and returns when to do so again; zero for when it is heard.
+func (c *core) watch(now time.Duration, p *peer) time.Duration {
+	if p.instance == 0 || !p.holds || p.state == dead {
+		return 0
+	}
+	patience := threshold(p.interval, c.config.Misses)
+	wait := askTime(p.interval)
+	if p.state == alive {
+		if due := max(p.heard+patience, p.again); now < due {
+			return due
+		}
+		p.state, p.since = suspected, now
+		p.repeat, p.agree, p.object, p.excused = false, 0, 0, false
+		c.count.suspicions.Add(1)
+		c.question(p)
+		return now + wait/2
+	}
+	if now < p.since+wait/2 {
+		return p.since + wait/2
+	}
+	if !p.repeat {
+		p.repeat = true
+		c.question(p) // a frame may be lost
+	}
+	if due := p.since + wait; now < due {
+		return due
+	}
+	p.state = alive
+	switch {
+	case p.excused:
+		p.again = now + recheck*patience
+		c.count.excused.Add(1)
+	case p.agree+p.object > 0 && p.agree <= p.object,
+		p.agree+p.object == 0 && c.voices[p.link].besides(p.hw) <= p.heard:
+		// The others hear it; or nobody answers, and nobody was heard since:
+		// then it may be this member that is cut off.
+		p.again = now + patience
+		c.count.vetoed.Add(1)
+	default:
+		p.state = dead
+		c.count.deaths.Add(1)
+		c.logger.Info("a member fell silent", "member", p.name, "silent", now-p.heard, "agreed", p.agree, "objected", p.object)
+		c.changed = true
+		return 0
+	}
+	return p.again
+}
+
+// question asks everybody for a peer: the others whether they hear it, its own
+// kernel for a sign of life, and other stations for one of theirs.
+func (c *core) question(p *peer) {
+	c.transmit(p.link, group, &frame{kind: kindAsk, subject: p.name})
+	if p.addr.IsValid() {
+		c.out.ask(p.link, p.hw, p.addr)
+	}
+	c.out.provoke(p.link)
+}
+
+// sign takes note that a station was heard, by whatever frame: a kernel that
+// answers is alive, whether its processes run or not.
+func (c *core) sign(now time.Duration, link int, from hardwareAddr) {
+	c.voice(now, link, from)
+	for _, p := range c.peers {
+		if p.state == suspected && p.link == link && p.hw == from {
+			p.excused = true
+		}
+	}
+}
+
+// receive takes a payload.
+func (c *core) receive(now time.Duration, link int, from hardwareAddr, payload []byte) {
+	var f frame
+	if err := c.codec.parse(payload, &f); err != nil {
+		c.count.drop(err)
+		return
+	}
+	if f.sender == c.self {
+		if f.instance != c.instance {
+			c.count.namesakes.Add(1)
+		}
+		return
+	}
+	p := c.peers[f.sender]
+	if p == nil {
+		if len(c.peers) >= maxPeers {
+			c.count.unknown.Add(1)
+			return
+		}
+		p = &peer{name: f.sender}
+		c.peers[f.sender] = p
+	}
+	p.known = now
+	if f.kind == kindChallenge {
+		c.transmit(link, from, &frame{kind: kindProof, nonce: f.nonce})
+	}
+	if f.kind == kindProof && f.nonce != 0 && f.nonce == p.nonce {
+		p.instance, p.sequence, p.nonce = f.instance, f.sequence, 0
+		c.changed = true
+	}
+	if f.instance != p.instance {
+		// It may be a replay: only what answers a fresh question is believed.
+		c.count.unproven.Add(1)
+		c.challenge(now, p, link, from)
+		return
+	}
+	if f.sequence <= p.sequence && f.kind != kindProof {
+		c.count.replayed.Add(1)
+		return
+	}
+	p.sequence = max(p.sequence, f.sequence)
+	c.voice(now, link, from)
+	c.hear(now, p, link, from, &f)
+}
+
+// voice notes that a station was heard on a link.
+func (c *core) voice(now time.Duration, link int, from hardwareAddr) {
+	v := c.voices[link]
+	if v == nil {
+		v = new(voices)
+		c.voices[link] = v
+	}
+	v.note(now, from)
+}
+
+// challenge asks a member to prove that it is alive now.
+func (c *core) challenge(now time.Duration, p *peer, link int, to hardwareAddr) {
+	if p.nonce != 0 && now-p.asked < challengeEvery {
+		return
+	}
+	for p.nonce = 0; p.nonce == 0; {
+		p.nonce = c.random()
+	}
+	p.asked = now
+	c.transmit(link, to, &frame{kind: kindChallenge, nonce: p.nonce})
+}
+
+// hear takes a frame that is authentic, proven and new.
+func (c *core) hear(now time.Duration, p *peer, link int, from hardwareAddr, f *frame) {
+	p.heard, p.link, p.hw, p.again = now, link, from, 0
+	if p.state == dead {
+		c.count.revivals.Add(1)
+		c.logger.Info("a member is heard again", "member", p.name)
+		c.changed = true
+	}
+	p.state = alive
+	switch f.kind {
+	case kindBeat:
+		c.changed = c.changed || p.holds != f.holds || p.membership != f.membership
+		p.interval, p.holds, p.membership = f.interval, f.holds, f.membership
+		p.addr, _ = netip.AddrFromSlice(f.address)
+	case kindLeave:
+		p.holds = false
+	case kindAsk:
+		c.answer(now, p, f.subject)
+	case kindAnswer:
+		if q := c.peers[f.subject]; q != nil && q.state == suspected {
+			if f.missing {
+				q.agree++
+			} else {
+				q.object++
+			}
+		}
+	}
+}
+
+// answer tells who asks whether the subject is heard. The subject itself gives a
+// sign of life.
+func (c *core) answer(now time.Duration, to *peer, subject string) {
+	if subject == c.self {
+		c.beatAt = now
+		return
+	}
+	q := c.peers[subject]
+	if q == nil || q.instance == 0 {
+		return // nothing is known of it
+	}
+	missing := now-q.heard > threshold(q.interval, c.config.Misses)/2
+	c.transmit(to.link, to.hw, &frame{kind: kindAnswer, subject: subject, missing: missing})
+}
+
+// leave tells the others that this member stops beating.
+func (c *core) leave() { c.broadcast(&frame{kind: kindLeave}) }
+
+// broadcast sends a frame to the group on all links.
+func (c *core) broadcast(f *frame) {
+	for i := range c.links {
+		f.address = c.links[i].Addr.AsSlice()
+		c.transmit(c.links[i].Index, group, f)
+	}
+}
+
+// transmit sends one frame.
+func (c *core) transmit(link int, to hardwareAddr, f *frame) {
+	c.sequence++
+	f.sender, f.instance, f.sequence = c.self, c.instance, c.sequence
+	c.buffer = c.codec.append(c.buffer[:0], f)
+	c.out.send(link, to, c.buffer)
+	c.count.sent.Add(1)
+}
+
+// voices are the last two different stations that were heard, so that it is known
+// when any other than a given one was.
+type voices [2]struct {
+	hw hardwareAddr
+	at time.Duration
+}
+
+func (v *voices) note(now time.Duration, hw hardwareAddr) {
+	if v[0].hw != hw {
+		v[1] = v[0]
+	}
+	v[0].hw, v[0].at = hw, now
+}
+
+// besides returns when a station other than hw was last heard; zero for never.
+func (v *voices) besides(hw hardwareAddr) time.Duration {
+	if v[0].hw != hw {
+		return v[0].at
+	}
+	return v[1].at
+}
+
+// lateness remembers the worst of the last ten to twenty seconds.
+type lateness struct {
+	began    time.Duration // of the current period
+	now, was time.Duration // the worst of it, and of the one before
+}
+
+const latenessPeriod = 10 * time.Second
+
+func (l *lateness) note(now, late time.Duration) {
+	l.turn(now)
+	l.now = max(l.now, min(late, maxInterval))
+}
+
+func (l *lateness) worst(now time.Duration) time.Duration {
+	l.turn(now)
+	return max(l.now, l.was)
+}
+
+func (l *lateness) turn(now time.Duration) {
+	switch periods := (now - l.began) / latenessPeriod; {
+	case periods == 1:
+		*l = lateness{began: now, was: l.now}
+	case periods > 1:
+		*l = lateness{began: now}
+	}
+}

@@ -1,0 +1,125 @@
+package heartbeat
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/l2vip/l2vip/internal/clock"
+)
+
+// Detector beats, and listens for the beats of others. Its methods may be called
+// from any goroutine.
+type Detector struct {
+	config  Config
+	count   counters
+	running atomic.Bool
+	// What the thread that beats has reached: when the last beat was sent, by
+	// internal/clock, and whether it is scheduled in real time.
+	beaten   atomic.Int64
+	realtime atomic.Bool
+
+	mu    sync.Mutex
+	state State
+	wake  func() // makes the thread look at state; nil while it does not run
+}
+
+// State is what a member says of itself.
+type State struct {
+	// Links are the interfaces to beat on.
+	Links []Link
+	// Holds says that the member holds addresses: it beats fast.
+	Holds bool
+	// Membership is where others may join the member's membership engine, as
+	// host:port; empty if nowhere.
+	Membership string
+}
+
+// Peer is another member as its beats show it.
+type Peer struct {
+	// Node is its name.
+	Node string
+	// Dead says that it held addresses and fell silent, its kernel too, and that
+	// the others that could be asked miss it as well.
+	Dead bool
+	// Holds says that it beats fast, because it holds addresses.
+	Holds bool
+	// Membership is where its membership engine listens; empty if nowhere.
+	Membership string
+	// Interval is the time between its beats.
+	Interval time.Duration
+	// HardwareAddr is where its last beat came from.
+	HardwareAddr [6]byte
+}
+
+// New returns a Detector, or an error that joins a *ConfigError for each thing
+// that is wrong. It opens nothing: Run does.
+func New(c Config) (*Detector, error) {
+	if err := c.settle(); err != nil {
+		return nil, err
+	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	return &Detector{config: c}, nil
+}
+
+// Set replaces what this member says of itself; it takes effect at once.
+func (d *Detector) Set(s State) {
+	s.Links = slices.Clone(s.Links)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.state = s
+	if d.wake != nil {
+		d.wake()
+	}
+}
+
+// current returns the state that was set last.
+func (d *Detector) current() State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state
+}
+
+// Run beats as the member self until ctx is cancelled, and then tells the others
+// that it stops and returns nil. It calls report with all members that beat,
+// whenever something about them has changed, on its own thread; report must not
+// block. Run can be called once.
+//
+// The sockets are opened on the goroutine that calls Run, which is locked to its
+// thread; that is scheduled in real time where the process may ask for it. On
+// systems other than Linux the error wraps [errors.ErrUnsupported].
+func (d *Detector) Run(ctx context.Context, self string, report func([]Peer)) error {
+	if self == "" || len(self) > maxName {
+		return errors.New("heartbeat: a member's name has 1 to 512 bytes")
+	}
+	if d.running.Swap(true) {
+		return errors.New("heartbeat: Run was called before")
+	}
+	return d.run(ctx, self, report)
+}
+
+// Beaten returns how long ago the last beat was sent, suspended time included; a
+// negative value if none was.
+func (d *Detector) Beaten() time.Duration {
+	at := d.beaten.Load()
+	if at == 0 {
+		return -1
+	}
+	return clock.Now() - time.Duration(at)
+}
+
+// Realtime reports whether the thread that beats is scheduled in real time
+// (SCHED_FIFO). Without, a busy machine delays beats, and the interval widens.
+func (d *Detector) Realtime() bool { return d.realtime.Load() }
+
+// Stats returns the counters.
+func (d *Detector) Stats() Stats { return d.count.load() }
+
+// Detection is how long after its last beat a member of this configuration is
+// taken for dead: see [Config.Detection].
+func (d *Detector) Detection() time.Duration { return d.config.Detection() }

@@ -1,0 +1,232 @@
+package heartbeat
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l2vip/l2vip/internal/clock"
+)
+
+// thread is what run works with. All of it belongs to one thread, which blocks in
+// one place only.
+type thread struct {
+	*Detector
+	core  *core
+	bell  int // an eventfd that says that the state has changed, or ctx was cancelled
+	ports map[int]*port
+	fds   []unix.PollFd
+	in    []byte
+	retry time.Duration // when to open again what could not be opened; zero for never
+}
+
+// retryAfter is the pause before a link that could not be opened is tried again.
+const retryAfter = time.Second
+
+func (d *Detector) run(ctx context.Context, self string, report func([]Peer)) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	bell, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("heartbeat: eventfd: %w", err)
+	}
+	t := &thread{Detector: d, bell: bell, ports: make(map[int]*port), in: make([]byte, 2048)}
+	t.core, err = newCore(d.config, self, uint64(time.Now().UnixNano()), t, rand.Uint64, &d.count)
+	if err != nil {
+		unix.Close(bell)
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	ring := func() {
+		_, _ = unix.Write(bell, binary.NativeEndian.AppendUint64(nil, 1)) // full means that it rings
+	}
+	d.mu.Lock()
+	d.wake = ring
+	d.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.wake != nil {
+			ring()
+		}
+	})
+	defer func() {
+		stop()
+		d.mu.Lock()
+		d.wake = nil
+		d.mu.Unlock()
+		for _, p := range t.ports {
+			p.close()
+		}
+		unix.Close(bell)
+	}()
+	restore := t.hurry()
+	defer restore()
+	return t.loop(ctx, report)
+}
+
+// hurry asks for real-time scheduling of the thread, at the lowest priority of
+// its kind, and not for what it forks. It returns what takes that back.
+func (t *thread) hurry() (restore func()) {
+	const flagResetOnFork = 1 // SCHED_FLAG_RESET_ON_FORK
+	before, err := unix.SchedGetAttr(0, 0)
+	if err == nil {
+		err = unix.SchedSetAttr(0, &unix.SchedAttr{
+			Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: flagResetOnFork,
+		}, 0)
+	}
+	if err != nil {
+		t.config.Logger.Info("beats are not scheduled in real time, and wider when the machine is busy", "error", err)
+		return func() {}
+	}
+	t.realtime.Store(true)
+	return func() {
+		t.realtime.Store(false)
+		_ = unix.SchedSetAttr(0, before, 0)
+	}
+}
+
+func (t *thread) loop(ctx context.Context, report func([]Peer)) error {
+	t.sync()
+	for ctx.Err() == nil {
+		next := t.core.advance(clock.Now())
+		if t.core.changed {
+			t.core.changed = false
+			report(t.core.picture())
+		}
+		if t.retry > 0 {
+			next = min(next, t.retry)
+		}
+		timeout := unix.NsecToTimespec(int64(max(0, next-clock.Now())))
+		if _, err := unix.Ppoll(t.fds, &timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("heartbeat: poll: %w", err)
+		}
+		t.read()
+		if t.rung() || t.retry > 0 && clock.Now() >= t.retry {
+			t.sync()
+		}
+	}
+	t.core.leave()
+	return nil
+}
+
+// rung reports whether the bell rang, and silences it.
+func (t *thread) rung() bool {
+	var b [8]byte
+	n, _ := unix.Read(t.bell, b[:])
+	return n > 0
+}
+
+// sync opens and closes ports for the state that was set last.
+func (t *thread) sync() {
+	state := t.current()
+	wanted := make(map[int]Link)
+	for _, l := range state.Links {
+		wanted[l.Index] = l
+	}
+	for index, p := range t.ports {
+		if l, ok := wanted[index]; !ok || p.broken || l.HardwareAddr != p.link.HardwareAddr {
+			p.close()
+			delete(t.ports, index)
+		}
+	}
+	t.retry = 0
+	var links []Link
+	for index, l := range wanted {
+		p := t.ports[index]
+		if p == nil {
+			var err error
+			if p, err = openPort(l); err != nil {
+				t.config.Logger.Debug("cannot beat on a link, trying again", "link", index, "error", err)
+				t.retry = clock.Now() + retryAfter
+				continue
+			}
+			t.ports[index] = p
+		}
+		p.link = l
+		links = append(links, l)
+	}
+	t.fds = append(t.fds[:0], unix.PollFd{Fd: int32(t.bell), Events: unix.POLLIN})
+	for _, p := range t.ports {
+		for _, fd := range p.fds() {
+			t.fds = append(t.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		}
+	}
+	t.core.set(clock.Now(), links, state.Holds, state.Membership)
+}
+
+// readBatch bounds what is read from a socket before others have their turn: a
+// flood must not hold up the beats.
+const readBatch = 256
+
+// read gives the core what has arrived.
+func (t *thread) read() {
+	now := clock.Now()
+	for index, p := range t.ports {
+		for range readBatch {
+			n, from, err := p.read(p.beats, t.in)
+			if err != nil {
+				t.lose(p, err)
+				break
+			}
+			t.core.receive(now, index, from, t.in[headerLen:n])
+		}
+		for _, fd := range p.signs {
+			for range readBatch {
+				_, from, err := p.read(fd, t.in)
+				if err != nil {
+					t.lose(p, err)
+					break
+				}
+				t.core.sign(now, index, from)
+			}
+		}
+	}
+}
+
+// lose sees to a socket that gave no frame: mostly there is none.
+func (t *thread) lose(p *port, err error) {
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) || p.broken {
+		return
+	}
+	p.broken = !errors.Is(err, unix.ENETDOWN) // that is told once, and the socket works on
+	if p.broken {
+		t.retry = clock.Now() + retryAfter
+	}
+}
+
+// send implements output.
+func (t *thread) send(link int, to hardwareAddr, payload []byte) {
+	if p := t.ports[link]; p != nil {
+		now := clock.Now()
+		if p.send(to, etherType, payload) == nil {
+			t.beaten.Store(int64(now))
+		}
+	}
+}
+
+// ask implements output.
+func (t *thread) ask(link int, to hardwareAddr, addr netip.Addr) {
+	if p := t.ports[link]; p != nil {
+		if err := p.probe(to, addr); err != nil {
+			t.config.Logger.Debug("cannot ask a kernel for a sign of life", "address", addr, "error", err)
+		}
+	}
+}
+
+// provoke implements output.
+func (t *thread) provoke(link int) {
+	p := t.ports[link]
+	if p == nil {
+		return
+	}
+	for _, n := range neighbors(link) {
+		_ = p.probe(n.hw, n.addr) // of some, one may fail
+	}
+}
