@@ -1,7 +1,7 @@
 // Package l2vip announces virtual IP addresses on the local network (ARP for
-// IPv4) from exactly one healthy node at a time, and moves an address to another
-// node when the node, its network port or the application behind the address
-// fails. It is made to be embedded: a [Runner] in an ingress proxy, a DNS server
+// IPv4, NDP for IPv6) from exactly one healthy node at a time, and moves an
+// address to another node when the node, its network port or the application
+// behind the address fails. It is made to be embedded: a [Runner] in an ingress proxy, a DNS server
 // or a database front end carries the program's own address.
 //
 //	g, err := gossip.New(gossip.Config{Peers: []string{"192.168.122.11", "192.168.122.12"}})
@@ -22,7 +22,7 @@
 //	election/            who owns an address: pure, no clock, no I/O, no logging
 //	election/gossip/     the membership engine: hashicorp/memberlist behind Membership
 //	health/              is the application up: sources, checks, the monitor
-//	announce/            the wire: ARP, gratuitous bursts, probes, links, binding
+//	announce/            the wire: ARP and NDP, bursts, probes, rivals, links, binding
 //	internal/testnet/    labs: an in-memory network, and namespaces joined by a bridge
 //	examples/            announce, embed, failover
 //
@@ -44,8 +44,8 @@
 //	                                      └─ the loop ─► announce.Set ─► clients
 //
 // The Runner's loop is the only place where the streams meet. On any change it
-// takes a snapshot of what is known (situation), computes what follows (plan.go,
-// pure), hands the Announcer the whole desired state and publishes the node's
+// takes a snapshot of what is known (situation), computes what follows (plan.go and
+// rival.go, pure), hands the Announcer the whole desired state and publishes the node's
 // offer. The Announcer reports facts; only the root decides.
 //
 // # How an address moves
@@ -69,4 +69,27 @@
 // stopped, starved or suspended for longer than Config.Lease is silent when it
 // comes back, until it has heard from the others; where another member has
 // claimed the address meanwhile, that one keeps it.
+//
+// # Rivals
+//
+// Another station may claim an address that this node holds. What follows depends
+// on whose Ethernet address the station has; members, former ones too, are known
+// by theirs.
+//
+//   - A member's: the two exchange what they hold, and nothing is done before that
+//     (or before some time has passed without meeting the member). If it holds the
+//     address as well, a partition has healed, and the election's rules say who
+//     keeps it (package election, "Two holders"). If not, neighbors may have
+//     believed it, and this node announces once more. If it claims the address
+//     again later its kernel answers for what is only bound there, which is an
+//     event ([KernelAnswers]).
+//   - A stranger's: it is defended against at most once in 10 seconds, or yielded
+//     to ([Config].Strangers).
+//
+// A rival is an event when it appears and when it is gone, and in [Status] in
+// between.
+//
+// A holder that hears nobody at all on its interfaces is most likely cut off, and
+// says so in its offer. When it is connected again it loses the address to one
+// that kept serving, whichever claimed last.
 package l2vip

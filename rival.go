@@ -45,8 +45,8 @@ const (
 	exchangePause, exchangeTimeout = time.Second, 200 * time.Millisecond
 	// meeting is how long a rival that was a member may take to become one again
 	// before it is taken for a stranger: on a segment that heals, stations hear
-	// each other before members do.
-	meeting = time.Second
+	// each other before members do. An exchange may have to wait for its turn.
+	meeting = exchangePause + 2*exchangeTimeout
 	// straggling is for how long frames of a member that does not hold an
 	// address any more may still be on their way.
 	straggling = time.Second

@@ -20,6 +20,8 @@ func TestNilView(t *testing.T) {
 	assert.False(t, ok)
 	_, ok = v.Offer("a")
 	assert.False(t, ok)
+	_, ok = v.Entry("a", theAddress)
+	assert.False(t, ok)
 	assert.Zero(t, v.Members())
 	assert.Nil(t, v.Rank(theAddress))
 	assert.Empty(t, slices.Collect(v.Decisions()))
@@ -53,6 +55,14 @@ func TestViewAnswers(t *testing.T) {
 	require.True(t, ok)
 	assert.Len(t, o.Entries, 2)
 	_, ok = v.Offer("bb")
+	assert.False(t, ok)
+	e, ok := v.Entry("c", other)
+	assert.True(t, ok)
+	assert.Equal(t, "mail", e.Service)
+	e, ok = v.Entry("f", other)
+	assert.True(t, ok, "it has no such address")
+	assert.Zero(t, e)
+	_, ok = v.Entry("bb", other)
 	assert.False(t, ok)
 
 	assert.Equal(t, []election.Decision{
