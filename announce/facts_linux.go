@@ -56,7 +56,7 @@ func (e *engine) facts() Facts {
 		for _, l := range carriers {
 			used[l.name] = l
 		}
-		f := Address{Addr: a.Addr, Mode: c.Mode, Claim: c.Claim, Probe: c.probe}
+		f := Address{Addr: a.Addr, Mode: c.Mode, Claim: c.Claim, Probe: c.probe, Sightings: c.sightings}
 		if c.rival != nil {
 			f.Rival = c.rival[:]
 		}
@@ -71,7 +71,11 @@ func (e *engine) facts() Facts {
 	}
 	for _, name := range slices.Sorted(maps.Keys(used)) {
 		if l := used[name]; l != nil {
-			facts.Links = append(facts.Links, l.fact())
+			f := l.fact()
+			if h := e.hearings[l.index]; h != nil {
+				f.Silent = h.silent.Load()
+			}
+			facts.Links = append(facts.Links, f)
 		} else {
 			facts.Links = append(facts.Links, Link{Name: name, Problem: absent})
 		}
