@@ -248,7 +248,7 @@ func (e *engine) announce(c *claim, now time.Time) int {
 		return announcement(c.Addr, own, e.config.Router)
 	})
 	e.counter.announced.Add(uint64(sent))
-	e.pacer.sent(now)
+	e.pacer.sent(len(c.on), now)
 	return sent
 }
 
@@ -259,7 +259,7 @@ func (e *engine) sendProbe(c *claim, now time.Time) bool {
 		return [][]byte{frame}, err
 	})
 	e.counter.probes.Add(uint64(sent))
-	e.pacer.sent(now)
+	e.pacer.sent(len(c.on), now)
 	return sent > 0
 }
 
