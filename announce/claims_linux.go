@@ -23,7 +23,7 @@ type claim struct {
 	probe     ProbeResult // of Probe
 	rival     *hardwareAddr
 	sightings uint64
-	sightedAt time.Time // when sightings were last reported
+	sightedAt time.Time // when sightings were last reported, or are to be
 }
 
 // claim makes the claims what the assignments ask for. What is new, or is on an
@@ -291,7 +291,10 @@ func (e *engine) takeSightings(now time.Time) {
 			c.sightings += s.count
 			c.rival = &s.sender
 			if report := c.sightedAt.Add(sightedEvery); now.Before(report) {
-				if e.sightAt.IsZero() || report.Before(e.sightAt) {
+				if now.Before(c.sightedAt) {
+					report = c.sightedAt // as the one before
+				}
+				if c.sightedAt = report; e.sightAt.IsZero() || report.Before(e.sightAt) {
 					e.sightAt = report
 				}
 				return
