@@ -39,7 +39,8 @@ func (e *engine) claim(assignments []Assignment) {
 			e.claims[a.Addr] = c
 		}
 		again := c.Mode != a.Mode || c.Claim != a.Claim
-		defend := a.Mode == Answer && !again && c.Defense != a.Defense
+		// What was not announced yet is about to be.
+		defend := a.Mode == Answer && !again && c.sent > 0 && c.Defense != a.Defense
 		if again {
 			c.probe, c.rival, c.sightedAt = Unknown, nil, time.Time{}
 		}
