@@ -1,7 +1,9 @@
 package announce
 
 import (
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -72,7 +74,9 @@ func (e *engine) listen() (next time.Time) {
 			silent = false
 		case now-heard < limit:
 			silent, wait = false, heard+limit-now
-		case h.asked <= heard:
+		case h.asked <= heard, !silent && now-h.asked > 2*askWait:
+			// In the second case this process did not run in time: what
+			// answers have come may wait to be read still.
 			h.asked, wait = now, askWait
 			e.ask(index)
 		case now-h.asked < askWait:
@@ -109,6 +113,7 @@ func (e *engine) ask(index int) {
 		if err != nil {
 			e.logger.Debug("cannot list neighbors", "interface", p.link.name, "error", err)
 		}
+		likeliest(neighbors)
 		asked := 0
 		for i := range neighbors {
 			addr, ok := netip.AddrFromSlice(neighbors[i].IP)
@@ -120,4 +125,21 @@ func (e *engine) ask(index int) {
 			}
 		}
 	}
+}
+
+// likeliest sorts neighbors so that those come first that are likeliest to be
+// there: many of them may be long gone. Among equals chance decides, so that not
+// always the same ones are asked.
+func likeliest(neighbors []netlink.Neigh) {
+	rand.Shuffle(len(neighbors), func(i, j int) { neighbors[i], neighbors[j] = neighbors[j], neighbors[i] })
+	doubt := func(n *netlink.Neigh) int {
+		switch n.State {
+		case netlink.NUD_REACHABLE, netlink.NUD_DELAY, netlink.NUD_PROBE:
+			return 0
+		case netlink.NUD_FAILED, netlink.NUD_INCOMPLETE, netlink.NUD_NONE:
+			return 2
+		}
+		return 1
+	}
+	slices.SortStableFunc(neighbors, func(a, b netlink.Neigh) int { return doubt(&a) - doubt(&b) })
 }
