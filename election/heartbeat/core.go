@@ -48,7 +48,8 @@ type core struct {
 	membership string
 
 	peers    map[string]*peer
-	changed  bool            // the picture of them has
+	suitors  map[string]*suitor
+	changed  bool            // the picture of the peers has
 	voices   map[int]*voices // by link
 	expected time.Duration   // when advance was to be called; zero before the first time
 	beatAt   time.Duration   // when the next beat is due
@@ -56,13 +57,18 @@ type core struct {
 	buffer   []byte
 }
 
+// suitor is a member, or an instance of one, that has not proven yet that it is
+// alive now.
+type suitor struct {
+	nonce uint64        // of the challenge
+	asked time.Duration // when that was sent
+}
+
 // peer is another member as its frames show it.
 type peer struct {
 	name     string
-	instance uint64 // proven; zero as long as none is
+	instance uint64
 	sequence uint64 // the highest seen
-	nonce    uint64 // of the challenge that is out; zero if none is
-	asked    time.Duration
 
 	link       int
 	hw         hardwareAddr
@@ -71,7 +77,6 @@ type peer struct {
 	interval   time.Duration
 	holds      bool
 	heard      time.Duration // the last frame
-	known      time.Duration // the last frame, proven or not
 
 	state   state
 	since   time.Duration // since when it is suspected
@@ -93,7 +98,7 @@ const (
 
 const (
 	// maxPeers bounds the members that are remembered; those that were silent
-	// for forgetAfter are forgotten.
+	// for forgetAfter are forgotten. Of suitors there may be as many.
 	maxPeers    = 1024
 	forgetAfter = time.Minute
 	// challengeEvery bounds how often a member is asked for a proof.
@@ -111,20 +116,18 @@ func newCore(c Config, self string, instance uint64, out output, random func() u
 	}
 	return &core{
 		config: c, codec: codec, out: out, random: random, logger: c.Logger, count: count,
-		self: self, instance: instance, peers: make(map[string]*peer), voices: make(map[int]*voices),
+		self: self, instance: instance, peers: make(map[string]*peer), suitors: make(map[string]*suitor), voices: make(map[int]*voices),
 	}, nil
 }
 
-// picture returns what is known of the members that have proven themselves.
+// picture returns what is known of the others.
 func (c *core) picture() []Peer {
 	peers := make([]Peer, 0, len(c.peers))
 	for _, p := range c.peers {
-		if p.instance != 0 {
-			peers = append(peers, Peer{
-				Node: p.name, Dead: p.state == dead, Holds: p.holds, Membership: p.membership,
-				Interval: p.interval, HardwareAddr: p.hw,
-			})
-		}
+		peers = append(peers, Peer{
+			Node: p.name, Dead: p.state == dead, Holds: p.holds, Membership: p.membership,
+			Interval: p.interval, HardwareAddr: p.hw,
+		})
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return cmp.Compare(a.Node, b.Node) })
 	return peers
@@ -139,11 +142,11 @@ func (c *core) set(now time.Duration, links []Link, holds bool, membership strin
 }
 
 // interval is the time to this member's next beat.
-func (c *core) interval(now time.Duration) time.Duration {
+func (c *core) interval() time.Duration {
 	if !c.holds {
-		return max(c.config.Idle, c.late.worst(now))
+		return c.config.Idle
 	}
-	return max(c.config.Interval, c.late.worst(now))
+	return max(c.config.Interval, min(c.late.usual(), c.config.Idle))
 }
 
 // advance does what is due, and returns when to call it again. Everything that has
@@ -151,9 +154,12 @@ func (c *core) interval(now time.Duration) time.Duration {
 // not run in time accuses nobody for it, because it first reads what came
 // meanwhile, and then asks, and reads again.
 func (c *core) advance(now time.Duration) (next time.Duration) {
-	if late := now - c.expected; c.expected > 0 && late > c.config.Interval/2 {
-		c.late.note(now, late) // and beats at a wider interval from now on
-		c.count.late.Add(1)
+	if c.expected > 0 {
+		late := max(0, now-c.expected)
+		c.late.note(late) // a wider interval may follow
+		if late > c.config.Interval {
+			c.count.late.Add(1)
+		}
 	}
 	next = now + time.Second
 	sooner := func(at time.Duration) {
@@ -162,13 +168,13 @@ func (c *core) advance(now time.Duration) (next time.Duration) {
 		}
 	}
 	if now >= c.beatAt {
-		interval := c.interval(now)
+		interval := c.interval()
 		c.broadcast(&frame{kind: kindBeat, interval: interval, holds: c.holds, membership: c.membership})
 		c.beatAt = now + interval
 	}
 	sooner(c.beatAt)
 	for name, p := range c.peers {
-		if now-p.known > forgetAfter {
+		if now-p.heard > forgetAfter {
 			delete(c.peers, name)
 			c.changed = true
 			continue
@@ -183,7 +189,7 @@ func (c *core) advance(now time.Duration) (next time.Duration) {
 
 // watch judges a peer, and returns when to do so again; zero for when it is heard.
 func (c *core) watch(now time.Duration, p *peer) time.Duration {
-	if p.instance == 0 || !p.holds || p.state == dead {
+	if !p.holds || p.state == dead {
 		return 0
 	}
 	patience := threshold(p.interval, c.config.Misses)
@@ -263,34 +269,21 @@ func (c *core) receive(now time.Duration, link int, from hardwareAddr, payload [
 		}
 		return
 	}
-	p := c.peers[f.sender]
-	if p == nil {
-		if len(c.peers) >= maxPeers {
-			c.count.unknown.Add(1)
-			return
-		}
-		p = &peer{name: f.sender}
-		c.peers[f.sender] = p
-	}
-	p.known = now
 	if f.kind == kindChallenge {
 		c.transmit(link, from, &frame{kind: kindProof, nonce: f.nonce})
 	}
-	if f.kind == kindProof && f.nonce != 0 && f.nonce == p.nonce {
-		p.instance, p.sequence, p.nonce = f.instance, f.sequence, 0
-		c.changed = true
+	p := c.peers[f.sender]
+	if p == nil || p.instance != f.instance {
+		if p = c.admit(now, link, from, &f); p == nil {
+			c.count.unproven.Add(1)
+			return
+		}
 	}
-	if f.instance != p.instance {
-		// It may be a replay: only what answers a fresh question is believed.
-		c.count.unproven.Add(1)
-		c.challenge(now, p, link, from)
-		return
-	}
-	if f.sequence <= p.sequence && f.kind != kindProof {
+	if f.sequence <= p.sequence {
 		c.count.replayed.Add(1)
 		return
 	}
-	p.sequence = max(p.sequence, f.sequence)
+	p.sequence = f.sequence
 	c.voice(now, link, from)
 	c.hear(now, p, link, from, &f)
 }
@@ -305,16 +298,35 @@ func (c *core) voice(now time.Duration, link int, from hardwareAddr) {
 	v.note(now, from)
 }
 
-// challenge asks a member to prove that it is alive now.
-func (c *core) challenge(now time.Duration, p *peer, link int, to hardwareAddr) {
-	if p.nonce != 0 && now-p.asked < challengeEvery {
-		return
+// admit returns the peer that f is from if f proves that it is alive now. All else
+// from an instance that is not known may be a replay, and is answered with a
+// challenge.
+func (c *core) admit(now time.Duration, link int, from hardwareAddr, f *frame) *peer {
+	s := c.suitors[f.sender]
+	if s != nil && f.kind == kindProof && f.nonce == s.nonce {
+		delete(c.suitors, f.sender)
+		if len(c.peers) >= maxPeers && c.peers[f.sender] == nil {
+			c.count.unknown.Add(1)
+			return nil
+		}
+		p := &peer{name: f.sender, instance: f.instance, interval: c.config.Idle}
+		c.peers[f.sender], c.changed = p, true
+		return p
 	}
-	for p.nonce = 0; p.nonce == 0; {
-		p.nonce = c.random()
+	if s != nil && now-s.asked < challengeEvery {
+		return nil
 	}
-	p.asked = now
-	c.transmit(link, to, &frame{kind: kindChallenge, nonce: p.nonce})
+	if s == nil {
+		if len(c.suitors) >= maxPeers {
+			clear(c.suitors) // who is alive comes again
+			c.count.unknown.Add(1)
+		}
+		s = &suitor{nonce: c.random()}
+		c.suitors[f.sender] = s
+	}
+	s.asked = now
+	c.transmit(link, from, &frame{kind: kindChallenge, nonce: s.nonce})
+	return nil
 }
 
 // hear takes a frame that is authentic, proven and new.
@@ -354,7 +366,7 @@ func (c *core) answer(now time.Duration, to *peer, subject string) {
 		return
 	}
 	q := c.peers[subject]
-	if q == nil || q.instance == 0 {
+	if q == nil {
 		return // nothing is known of it
 	}
 	missing := now-q.heard > threshold(q.interval, c.config.Misses)/2
@@ -403,29 +415,14 @@ func (v *voices) besides(hw hardwareAddr) time.Duration {
 	return v[1].at
 }
 
-// lateness remembers the worst of the last ten to twenty seconds.
-type lateness struct {
-	began    time.Duration // of the current period
-	now, was time.Duration // the worst of it, and of the one before
+// lateness is by how much the thread was late on average, where what is long ago
+// counts less and less.
+type lateness struct{ average time.Duration }
+
+func (l *lateness) note(late time.Duration) {
+	const share = 16
+	l.average += (min(late, maxInterval) - l.average) / share
 }
 
-const latenessPeriod = 10 * time.Second
-
-func (l *lateness) note(now, late time.Duration) {
-	l.turn(now)
-	l.now = max(l.now, min(late, maxInterval))
-}
-
-func (l *lateness) worst(now time.Duration) time.Duration {
-	l.turn(now)
-	return max(l.now, l.was)
-}
-
-func (l *lateness) turn(now time.Duration) {
-	switch periods := (now - l.began) / latenessPeriod; {
-	case periods == 1:
-		*l = lateness{began: now, was: l.now}
-	case periods > 1:
-		*l = lateness{began: now}
-	}
-}
+// usual returns an interval that the thread mostly keeps.
+func (l *lateness) usual() time.Duration { return 4 * l.average }

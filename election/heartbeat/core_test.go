@@ -266,7 +266,10 @@ func TestAProcessThatDoesNotRunIsNotDead(t *testing.T) {
 	s, all := members(t, 3, 3, Config{})
 	for range 20 {
 		all[0].starved = s.now + 300*time.Millisecond // its kernel answers
+		s.run(301 * time.Millisecond)
+		require.Greater(t, all[0].core.interval(), DefaultInterval, "it announces a wider interval")
 		s.run(time.Second)
+		require.Equal(t, DefaultInterval, all[0].core.interval(), "for a while")
 	}
 	all[1].starved = s.now + time.Second // and a receiver that was late accuses nobody
 	s.run(2 * time.Second)
@@ -274,7 +277,6 @@ func TestAProcessThatDoesNotRunIsNotDead(t *testing.T) {
 		require.Empty(t, h.deaths, h.name)
 	}
 	require.NotZero(t, all[1].count.excused.Load())
-	require.Greater(t, all[0].core.interval(s.now), 100*time.Millisecond, "it announces a wider interval")
 }
 
 func TestAProcessThatDoesNotRunAndDiesIsDead(t *testing.T) {
@@ -383,7 +385,7 @@ func TestReplayedAndForgedFramesChangeNothing(t *testing.T) {
 		}
 		s.run(time.Millisecond)
 	}
-	require.Zero(t, fresh.core.peers["node-0"].instance, "it can't prove that it is alive now")
+	require.Nil(t, fresh.core.peers["node-0"], "it can't prove that it is alive now")
 	require.NotZero(t, fresh.count.unproven.Load())
 
 	// Without the key nothing can be made.
@@ -430,9 +432,8 @@ func TestManyNames(t *testing.T) {
 		spy.send(1, group, k.append(nil, &frame{sender: fmt.Sprint("made-up-", i), instance: 1, sequence: 1, kind: kindBeat, interval: time.Second, holds: true}))
 		s.run(100 * time.Microsecond)
 	}
-	require.Len(t, all[1].core.peers, maxPeers)
+	require.LessOrEqual(t, len(all[1].core.suitors), maxPeers)
 	require.Len(t, all[1].core.picture(), 2)
 	require.NotZero(t, all[1].count.unknown.Load())
-	s.run(2 * forgetAfter)
-	require.Len(t, all[1].core.peers, 2)
+	require.Empty(t, all[1].deaths)
 }

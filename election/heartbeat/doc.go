@@ -3,16 +3,16 @@
 // membership stays with another engine; this one only says of whom it must not
 // wait for.
 //
-//	            beats, questions, answers        ARP, NDP: signs of life
-//	                      │  ▲                        ▲  │
-//	                ┌─────▼──┴────────────────────────┴──▼─────┐
-//	                │ thread: AF_PACKET sockets of each link   │  real-time scheduling,
-//	                │  ┌────────────────────────────────────┐  │  where it may ask for it
-//	   Set(State) ──┼─►│ core: pure, no clock, no sockets   │  │
-//	                │  └────────────────────────────────────┘  │
-//	                └──────────────────────┬───────────────────┘
-//	                                       ▼
-//	                            report([]Peer): who is dead
+//	         beats, questions, answers        ARP, NDP: signs of life
+//	                   │  ▲                        ▲  │
+//	             ┌─────▼──┴────────────────────────┴──▼─────┐
+//	             │ thread: AF_PACKET sockets of each link   │  real-time scheduling,
+//	             │  ┌────────────────────────────────────┐  │  where it may ask for it
+//	Set(State) ──┼─►│ core: pure, no clock, no sockets   │  │
+//	             │  └────────────────────────────────────┘  │
+//	             └──────────────────────┬───────────────────┘
+//	                                    ▼
+//	                         report([]Peer): who is dead
 //
 // # Beats
 //
