@@ -51,6 +51,10 @@ const (
 // replyLen is the length of the longest reply.
 const replyLen = advertisementLen
 
+// readLen is how many bytes of a frame are read. A longer one is cut off, and
+// dropped; neither protocol has use for so many.
+const readLen = 9216
+
 // parse reads a frame. If it can't be believed, why says what for.
 func parse(frame []byte, m *message) (why Drop, ok bool) {
 	if len(frame) < headerLen {

@@ -12,6 +12,7 @@ import (
 )
 
 func runSpeaker() int  { return 1 }
+func runSpeaker6() int { return 1 }
 func runObedient() int { return 1 }
 
 func TestRunIsUnsupported(t *testing.T) {

@@ -71,9 +71,6 @@ const (
 	// readBatch is how many frames a responder reads before it looks whether it
 	// was closed: under a flood it never waits for one.
 	readBatch = 64
-	// readLen is how many bytes of a frame are read. A longer one is cut off,
-	// and dropped; neither protocol has use for so many.
-	readLen = 9216
 )
 
 // openPort opens a socket on the interface; start begins to read from it.
