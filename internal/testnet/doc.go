@@ -28,8 +28,12 @@
 //	           │ veth              │                   │      ← Unplug, Plug
 //	┌──────────┴───────────────────┴───────────────────┴──┐
 //	│ front-0            front-1              client      │   ← Block, Unblock
-//	│                     bridge                          │
+//	│                     bridge                          │   ← Split, Join
 //	└─────────────────────────────────────────────────────┘
+//
+// [Node.Unplug] takes the carrier away; [Node.Block] and [Lab.Split] leave it, so
+// that a node has to notice by what it hears. [Node.AddInterface] plugs a node in
+// once more.
 //
 // The namespaces have no names: threads, file descriptors, sockets and processes
 // of the program hold them, so the kernel takes everything down when the

@@ -37,20 +37,35 @@ func (l *Lab) Close() error { return l.close() }
 // eth0. When it returns the link is up, forwards, and the addresses are usable.
 //
 // The name is the node's host name too, and unique in the lab. Hardware
-// addresses are 02:00:00:00:00:01 for the first node and so on. IPv6 works,
-// without duplicate address detection and without router solicitations; who
-// wants them back writes accept_dad or accept_ra below
+// addresses are 02:00:00:00:00:01 for the first interface that is added and so
+// on. IPv6 works, without duplicate address detection and without router
+// solicitations; who wants them back writes accept_dad or accept_ra below
 // /proc/sys/net/ipv6/conf/eth0 inside [Node.Do].
 func (l *Lab) AddNode(name string, prefixes ...netip.Prefix) (*Node, error) {
 	return l.addNode(name, prefixes)
 }
 
-// Node is a machine in a [Lab]: a network namespace and a host name of its own.
-// Its fields do not change.
+// Split parts the switch in two, between which nothing is forwarded: the given
+// nodes are on one side, all others on the other. The carriers stay: no node can
+// tell from its link. When Split returns, both sides forward among themselves.
+//
+// The nodes change sides one after the other, within a millisecond or so each.
+// Splitting a split switch moves only those that are to be elsewhere. Nodes that
+// are added later are on the side of the others. Unplugged and blocked nodes
+// change sides too, and find themselves there when they are back.
+func (l *Lab) Split(nodes ...*Node) error { return l.split(nodes) }
+
+// Join makes the two sides of a split switch one again. Joining twice does
+// nothing.
+func (l *Lab) Join() error { return l.split(nil) }
+
+// Node is a machine in a [Lab]: a network namespace and a host name of its own,
+// and an interface to the switch. Its fields do not change.
 type Node struct {
 	// Name is the node's name, and its host name.
 	Name string
-	// Interface is the name of its interface to the switch: "eth0".
+	// Interface is the name of its interface to the switch: "eth0", unless it
+	// is one that AddInterface has added.
 	Interface string
 	// Index is the interface's index in the node's namespace.
 	Index int
@@ -63,6 +78,19 @@ type Node struct {
 	LinkLocal netip.Addr
 
 	node
+}
+
+// AddInterface plugs the node into the switch once more, with another interface
+// and addresses on it. When it returns the link is up, forwards, and the
+// addresses are usable.
+//
+// What it returns is the same machine, seen through its new interface: Unplug,
+// Plug, Block, Unblock, Frames and [Lab.Split] mean that one interface and the
+// switch's port for it, everything else the machine. Both interfaces hear what is
+// broadcast on the switch, and the kernel answers ARP requests for an address on
+// either of them, unless arp_ignore says otherwise or Split keeps them apart.
+func (n *Node) AddInterface(name string, prefixes ...netip.Prefix) (*Node, error) {
+	return n.addInterface(name, prefixes)
 }
 
 // Unplug pulls the cable out of the switch: the node loses its carrier, and has

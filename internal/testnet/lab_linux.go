@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,8 +18,7 @@ import (
 )
 
 const (
-	bridgeName = "br0"
-	nodePort   = "eth0"
+	nodePort = "eth0"
 
 	// patience bounds the wait for a link, which takes a millisecond or two.
 	patience = 10 * time.Second
@@ -26,26 +26,29 @@ const (
 	pollEvery = 200 * time.Microsecond
 )
 
+// bridgeNames are the names of the switch's bridges. There is a second one once
+// it was split.
+var bridgeNames = [...]string{"br0", "br1"}
+
 // lab is what a Lab holds on Linux.
 type lab struct {
-	mu     sync.Mutex
-	sw     *namespace // the switch
-	bridge netlink.Link
-	nodes  map[string]*Node
-	added  int // nodes, ever
-	guard  guard
-	closed bool
+	mu      sync.Mutex // one change of the lab at a time
+	sw      *namespace // the switch
+	bridges []netlink.Link
+	nodes   []*Node // one for each interface
+	added   int     // interfaces, ever
+	guard   guard
+	closed  bool
 }
 
 // node is what a Node holds on Linux.
 type node struct {
-	ns    *namespace
-	sw    *namespace
-	guard *guard
+	lab *Lab
+	ns  *namespace
 
-	mu        sync.Mutex // one change of the port at a time
+	// The rest changes under the lab's lock.
 	port      netlink.Link
-	bridge    netlink.Link
+	bridge    netlink.Link // where port belongs
 	unplugged bool
 	blocked   bool
 }
@@ -58,12 +61,11 @@ func (l *Lab) open() error {
 	if err := l.openSwitch(sw); err != nil {
 		return errors.Join(fmt.Errorf("testnet: lab: switch: %w", explain(err)), sw.close())
 	}
-	l.sw = sw
-	l.nodes = make(map[string]*Node)
 	return nil
 }
 
 func (l *Lab) openSwitch(sw *namespace) error {
+	l.sw = sw
 	// The switch speaks to nobody, and looks at nothing above the frame.
 	err := sw.run(func() error {
 		return errors.Join(
@@ -77,20 +79,27 @@ func (l *Lab) openSwitch(sw *namespace) error {
 	if err != nil {
 		return err
 	}
+	return l.addBridge()
+}
+
+// addBridge makes the switch's next bridge.
+func (l *Lab) addBridge() error {
+	number := len(l.bridges)
 	snooping := false
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = bridgeName
-	attrs.HardwareAddr = hardwareAddr(0xff, 0)
-	l.bridge = &netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snooping}
-	if err := sw.handle.LinkAdd(l.bridge); err != nil {
+	attrs.Name = bridgeNames[number]
+	attrs.HardwareAddr = hardwareAddr(0xff, number)
+	if err := l.sw.handle.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snooping}); err != nil {
 		return fmt.Errorf("bridge: %w", err)
 	}
-	if l.bridge, err = sw.handle.LinkByName(bridgeName); err != nil {
+	bridge, err := l.sw.handle.LinkByName(attrs.Name)
+	if err != nil {
 		return fmt.Errorf("bridge: %w", err)
 	}
-	if err := sw.handle.LinkSetUp(l.bridge); err != nil {
+	if err := l.sw.handle.LinkSetUp(bridge); err != nil {
 		return fmt.Errorf("bridge up: %w", err)
 	}
+	l.bridges = append(l.bridges, bridge)
 	return nil
 }
 
@@ -116,26 +125,45 @@ func (l *Lab) addNode(name string, prefixes []netip.Prefix) (*Node, error) {
 	if l.closed {
 		return nil, fmt.Errorf("testnet: node %s: lab: %w", name, os.ErrClosed)
 	}
-	if l.nodes[name] != nil {
+	if slices.ContainsFunc(l.nodes, func(n *Node) bool { return n.Name == name }) {
 		return nil, fmt.Errorf("testnet: node %s: %w", name, os.ErrExist)
 	}
-	l.added++
-	n := &Node{Name: name, Interface: nodePort, HardwareAddr: hardwareAddr(0, l.added)}
-	n.sw, n.bridge, n.guard = l.sw, l.bridge, &l.guard
-	var err error
-	if n.ns, err = newNamespace(name); err != nil {
+	ns, err := newNamespace(name)
+	if err != nil {
 		return nil, fmt.Errorf("testnet: node %s: %w", name, err)
 	}
-	if err := n.connect(l.added, prefixes); err != nil {
-		return nil, errors.Join(fmt.Errorf("testnet: node %s: %w", name, err), n.ns.close())
+	n := &Node{Name: name, Interface: nodePort, node: node{lab: l, ns: ns}}
+	if err = quietIPv6(ns); err == nil {
+		err = n.connect(prefixes)
 	}
-	l.nodes[name] = n
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("testnet: node %s: %w", name, err), ns.close())
+	}
+	l.nodes = append(l.nodes, n)
 	return n, nil
 }
 
-// connect plugs a new node in and gives it its addresses.
-func (n *Node) connect(number int, prefixes []netip.Prefix) error {
-	err := n.ns.run(func() error {
+func (n *Node) addInterface(name string, prefixes []netip.Prefix) (*Node, error) {
+	n.lab.mu.Lock()
+	defer n.lab.mu.Unlock()
+	if n.lab.closed {
+		return nil, n.errorf("interface "+name, os.ErrClosed)
+	}
+	added := &Node{Name: n.Name, Interface: name, node: node{lab: n.lab, ns: n.ns}}
+	if err := added.connect(prefixes); err != nil {
+		if added.port != nil {
+			err = errors.Join(err, n.lab.sw.handle.LinkDel(added.port))
+		}
+		return nil, n.errorf("interface "+name, err)
+	}
+	n.lab.nodes = append(n.lab.nodes, added)
+	return added, nil
+}
+
+// quietIPv6 makes addresses of new interfaces usable at once, and the kernel ask
+// for no router.
+func quietIPv6(ns *namespace) error {
+	return ns.run(func() error {
 		var err error
 		for _, scope := range []string{"all", "default"} {
 			conf := "net/ipv6/conf/" + scope
@@ -148,27 +176,33 @@ func (n *Node) connect(number int, prefixes []netip.Prefix) error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// connect plugs a new interface of a node in and gives it its addresses.
+func (n *Node) connect(prefixes []netip.Prefix) error {
+	l := n.lab
+	l.added++
+	n.HardwareAddr = hardwareAddr(0, l.added)
+	n.bridge = l.bridges[0]
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = portName(n.Name, number)
+	attrs.Name = n.portName(l.added)
 	veth := &netlink.Veth{
 		LinkAttrs:        attrs,
 		PeerName:         n.Interface,
 		PeerHardwareAddr: n.HardwareAddr,
 		PeerNamespace:    netlink.NsFd(int(n.ns.net.Fd())),
 	}
-	if err := n.sw.handle.LinkAdd(veth); err != nil {
+	if err := l.sw.handle.LinkAdd(veth); err != nil {
 		return fmt.Errorf("veth: %w", err)
 	}
-	if n.port, err = n.sw.handle.LinkByName(attrs.Name); err != nil {
+	var err error
+	if n.port, err = l.sw.handle.LinkByName(attrs.Name); err != nil {
 		return fmt.Errorf("port: %w", err)
 	}
-	if err := n.sw.handle.LinkSetMaster(n.port, n.bridge); err != nil {
+	if err := l.sw.handle.LinkSetMaster(n.port, n.bridge); err != nil {
 		return fmt.Errorf("port into bridge: %w", err)
 	}
-	if err := n.sw.handle.LinkSetUp(n.port); err != nil {
+	if err := l.sw.handle.LinkSetUp(n.port); err != nil {
 		return fmt.Errorf("port up: %w", err)
 	}
 	eth, err := n.ns.handle.LinkByName(n.Interface)
@@ -192,16 +226,19 @@ func (n *Node) connect(number int, prefixes []netip.Prefix) error {
 		}
 		n.Addrs = append(n.Addrs, prefix.Addr())
 	}
-	if err := n.ready(); err != nil {
+	if err := n.waitUp(); err != nil {
 		return err
 	}
 	return n.findLinkLocal(eth)
 }
 
 // portName names the switch's port after the node where the kernel takes it.
-func portName(node string, number int) string {
-	name := node
-	if len(name) == 0 || len(name) >= unix.IFNAMSIZ || name == bridgeName || name == "lo" {
+func (n *Node) portName(number int) string {
+	name := n.Name
+	if n.Interface != nodePort {
+		name += "." + n.Interface
+	}
+	if len(name) == 0 || len(name) >= unix.IFNAMSIZ || slices.Contains(bridgeNames[:], name) || name == "lo" {
 		return fmt.Sprintf("port%d", number)
 	}
 	for _, c := range []byte(name) {
@@ -217,9 +254,9 @@ func hardwareAddr(kind byte, number int) net.HardwareAddr {
 	return net.HardwareAddr{2, 0, kind, byte(number >> 16), byte(number >> 8), byte(number)}
 }
 
-// ready waits until the link is up on both sides.
-func (n *Node) ready() error {
-	if err := waitState(n.sw.handle, n.port.Attrs().Index, netlink.OperUp); err != nil {
+// waitUp waits until the link is up on both sides.
+func (n *Node) waitUp() error {
+	if err := waitState(n.lab.sw.handle, n.port.Attrs().Index, netlink.OperUp); err != nil {
 		return fmt.Errorf("port: %w", err)
 	}
 	if err := waitState(n.ns.handle, n.Index, netlink.OperUp); err != nil {
@@ -246,12 +283,12 @@ func (n *Node) findLinkLocal(eth netlink.Link) error {
 }
 
 func (n *Node) unplug() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.lab.mu.Lock()
+	defer n.lab.mu.Unlock()
 	if n.unplugged {
 		return nil
 	}
-	if err := n.sw.handle.LinkSetDown(n.port); err != nil {
+	if err := n.lab.sw.handle.LinkSetDown(n.port); err != nil {
 		return n.errorf("unplug", err)
 	}
 	n.unplugged = true
@@ -259,33 +296,33 @@ func (n *Node) unplug() error {
 }
 
 func (n *Node) plug() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.lab.mu.Lock()
+	defer n.lab.mu.Unlock()
 	if !n.unplugged {
 		return nil
 	}
 	if n.blocked {
 		// A port that comes up forwards; outside the bridge it can't.
-		if err := n.sw.handle.LinkSetNoMaster(n.port); err != nil {
+		if err := n.lab.sw.handle.LinkSetNoMaster(n.port); err != nil {
 			return n.errorf("plug", err)
 		}
 	}
-	if err := n.sw.handle.LinkSetUp(n.port); err != nil {
+	if err := n.lab.sw.handle.LinkSetUp(n.port); err != nil {
 		return n.errorf("plug", err)
 	}
 	n.unplugged = false
-	return n.errorf("plug", n.ready())
+	return n.errorf("plug", n.waitUp())
 }
 
 func (n *Node) block() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.lab.mu.Lock()
+	defer n.lab.mu.Unlock()
 	if n.blocked {
 		return nil
 	}
 	var err error
 	if n.unplugged {
-		err = n.sw.handle.LinkSetNoMaster(n.port)
+		err = n.lab.sw.handle.LinkSetNoMaster(n.port)
 	} else {
 		err = n.setPortState(portDisabled)
 	}
@@ -294,16 +331,16 @@ func (n *Node) block() error {
 }
 
 func (n *Node) unblock() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.lab.mu.Lock()
+	defer n.lab.mu.Unlock()
 	if !n.blocked {
 		return nil
 	}
-	port, err := n.sw.handle.LinkByIndex(n.port.Attrs().Index)
+	port, err := n.lab.sw.handle.LinkByIndex(n.port.Attrs().Index)
 	switch {
 	case err != nil:
 	case port.Attrs().MasterIndex == 0:
-		err = n.sw.handle.LinkSetMaster(n.port, n.bridge)
+		err = n.lab.sw.handle.LinkSetMaster(n.port, n.bridge)
 	case !n.unplugged:
 		err = n.setPortState(portForwarding)
 	}
@@ -318,7 +355,7 @@ const (
 )
 
 func (n *Node) setPortState(state byte) error {
-	return n.sw.run(func() error {
+	return n.lab.sw.run(func() error {
 		req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 		msg := nl.NewIfInfomsg(unix.AF_BRIDGE)
 		msg.Index = int32(n.port.Attrs().Index)
@@ -334,7 +371,7 @@ func (n *Node) setPortState(state byte) error {
 func (n *Node) do(fn func() error) error { return n.ns.do(fn) }
 
 func (n *Node) start(cmd *exec.Cmd) error {
-	if err := n.guard.watch(n.ns); err != nil {
+	if err := n.lab.guard.watch(n.ns); err != nil {
 		return n.errorf("start", err)
 	}
 	return n.errorf("start", n.ns.start(cmd))
