@@ -28,12 +28,13 @@
 //	           │ veth              │                   │      ← Unplug, Plug
 //	┌──────────┴───────────────────┴───────────────────┴──┐
 //	│ front-0            front-1              client      │   ← Block, Unblock
-//	│                     bridge                          │   ← Split, Join
+//	│                     bridge                          │   ← Split, Join, Snoop
 //	└─────────────────────────────────────────────────────┘
 //
 // [Node.Unplug] takes the carrier away; [Node.Block] and [Lab.Split] leave it, so
-// that a node has to notice by what it hears. [Node.AddInterface] plugs a node in
-// once more.
+// that a node has to notice by what it hears. [Lab.Snoop] makes the switch
+// forward multicast only to those who have asked for it, as real ones do, and so
+// shows who has not. [Node.AddInterface] plugs a node in once more.
 //
 // The namespaces have no names: threads, file descriptors, sockets and processes
 // of the program hold them, so the kernel takes everything down when the

@@ -45,6 +45,23 @@ func (l *Lab) AddNode(name string, prefixes ...netip.Prefix) (*Node, error) {
 	return l.addNode(name, prefixes)
 }
 
+// Snoop makes the switch snoop on multicast, as real ones do: from now on it
+// forwards a frame to an IPv6 or IPv4 group only to the ports behind which
+// somebody has joined the group, as it learns from their MLD and IGMP reports.
+// What is for all nodes (ff02::1, 224.0.0.0/24) still goes everywhere.
+//
+// The switch is the querier too: about once a second it asks who listens to
+// what, which a node sees as MLD and IGMP queries. A group that nobody reports
+// any more is forgotten a fraction of a second after it was left, or three
+// seconds after a node fell silent.
+//
+// When Snoop returns the switch forwards like that, and has heard of every group
+// that its nodes are in. The same then holds for what AddNode, [Lab.Split],
+// [Lab.Join], [Node.Plug] and [Node.Unblock] bring back. Snooping twice does
+// nothing; a switch does not stop snooping. The error wraps
+// [errors.ErrUnsupported] where the kernel has no IPv6.
+func (l *Lab) Snoop() error { return l.snoop() }
+
 // Split parts the switch in two, between which nothing is forwarded: the given
 // nodes are on one side, all others on the other. The carriers stay: no node can
 // tell from its link. When Split returns, both sides forward among themselves.

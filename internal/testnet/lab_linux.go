@@ -35,6 +35,7 @@ type lab struct {
 	mu      sync.Mutex // one change of the lab at a time
 	sw      *namespace // the switch
 	bridges []netlink.Link
+	snoops  bool
 	nodes   []*Node // one for each interface
 	added   int     // interfaces, ever
 	guard   guard
@@ -229,7 +230,10 @@ func (n *Node) connect(prefixes []netip.Prefix) error {
 	if err := n.waitUp(); err != nil {
 		return err
 	}
-	return n.findLinkLocal(eth)
+	if err := n.findLinkLocal(eth); err != nil {
+		return err
+	}
+	return n.heard()
 }
 
 // portName names the switch's port after the node where the kernel takes it.
@@ -311,7 +315,10 @@ func (n *Node) plug() error {
 		return n.errorf("plug", err)
 	}
 	n.unplugged = false
-	return n.errorf("plug", n.waitUp())
+	if err := n.waitUp(); err != nil {
+		return n.errorf("plug", err)
+	}
+	return n.errorf("plug", n.heard())
 }
 
 func (n *Node) block() error {
@@ -344,8 +351,11 @@ func (n *Node) unblock() error {
 	case !n.unplugged:
 		err = n.setPortState(portForwarding)
 	}
-	n.blocked = err != nil
-	return n.errorf("unblock", err)
+	if err != nil {
+		return n.errorf("unblock", err)
+	}
+	n.blocked = false
+	return n.errorf("unblock", n.heard())
 }
 
 // States of a bridge's port, of linux/if_bridge.h.

@@ -18,6 +18,7 @@ type lab struct{}
 func (*Lab) open() error                                   { return errNoLab }
 func (*Lab) close() error                                  { return nil }
 func (*Lab) addNode(string, []netip.Prefix) (*Node, error) { return nil, errNoLab }
+func (*Lab) snoop() error                                  { return errNoLab }
 func (*Lab) split([]*Node) error                           { return errNoLab }
 
 type node struct{}

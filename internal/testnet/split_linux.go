@@ -23,7 +23,7 @@ func (l *Lab) split(nodes []*Node) error {
 		}
 	}
 	if len(nodes) > 0 && len(l.bridges) == 1 {
-		if err := l.addBridge(); err != nil {
+		if err := l.addSide(); err != nil {
 			return fmt.Errorf("testnet: split: %w", err)
 		}
 	}
@@ -35,7 +35,21 @@ func (l *Lab) split(nodes []*Node) error {
 		}
 		err = errors.Join(err, n.errorf("split", n.moveTo(side)))
 	}
+	for _, n := range l.nodes {
+		err = errors.Join(err, n.errorf("split", n.heard()))
+	}
 	return err
+}
+
+// addSide makes the second bridge, which snoops if the first one does.
+func (l *Lab) addSide() error {
+	if err := l.addBridge(); err != nil {
+		return err
+	}
+	if !l.snoops {
+		return nil
+	}
+	return l.startSnooping(l.bridges[1])
 }
 
 // moveTo puts the node's port into a bridge. One that has its link forwards at
