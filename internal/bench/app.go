@@ -70,6 +70,6 @@ func runCheck([]string) error {
 
 // runBusy keeps a processor busy until it is killed.
 func runBusy([]string) error {
-	for {
+	for i := 0; ; i++ {
 	}
 }

@@ -23,6 +23,8 @@ type testCase struct {
 	counts bool
 	// oursOnly tells that the case means nothing to other systems.
 	oursOnly bool
+	// needs is a program without which it cannot be played.
+	needs string
 	// lasts is for how long to look at the least after act began; zero means a
 	// minute, or what -minute says.
 	lasts time.Duration
@@ -157,7 +159,7 @@ var cases = []testCase{
 	},
 	{
 		name: "paused", says: "the leader's speaker is stopped for 5 s and continued",
-		moves: true, counts: true, lasts: away + returns,
+		counts: true, lasts: away + returns,
 		act: func(ctx context.Context, st *stage) error {
 			if err := st.leader.speaker.signal(signalFreeze); err != nil {
 				return err
@@ -172,8 +174,8 @@ var cases = []testCase{
 		// On the wire, for a minute. Seeds and simulated hours come with a
 		// measure of their own.
 		name: "loss", says: "for a minute, 2% of the frames at the leader's port are dropped in each direction",
-		counts: true,
-		act:    lose,
+		counts: true, needs: "nft",
+		act: lose,
 	},
 	{
 		name: "idle", says: "nothing happens: what three nodes cost together",
@@ -208,8 +210,8 @@ func busy(_ context.Context, st *stage) error {
 
 // lose makes the leader's port drop frames.
 func lose(ctx context.Context, st *stage) error {
-	// The hooks of the network device, where packet sockets see frames after
-	// what comes in was filtered, and before what goes out is.
+	// At the hooks of the network device even packet sockets receive only what
+	// was not dropped, unless they are open for all protocols.
 	const rules = `table netdev loss {
 	chain in { type filter hook ingress device "eth0" priority 0; numgen random mod 100 < 2 drop; }
 	chain out { type filter hook egress device "eth0" priority 0; numgen random mod 100 < 2 drop; }

@@ -41,7 +41,7 @@ func measureCost(ctx context.Context, t trial) (r result, err error) {
 		return result{}, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	if err := st.waitLeader(ctx); err != nil {
+	if err := st.waitLeader(ctx, 0); err != nil {
 		return result{}, err
 	}
 	if err := pause(ctx, calms); err != nil {

@@ -33,6 +33,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -91,6 +92,10 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	var all results
 	var failures error
 	for _, c := range o.cases {
+		if _, err := exec.LookPath(c.needs); c.needs != "" && err != nil {
+			fmt.Fprintf(stderr, "%s is left out: %v\n", c.name, err)
+			continue
+		}
 		for run := range o.runs {
 			for _, s := range present {
 				if c.oursOnly && s.peer {
@@ -127,6 +132,9 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 // introduce says what a reader must know about the machine.
 func introduce(w io.Writer) {
 	fmt.Fprintf(w, "three nodes, a datagram each %v, gaps in milliseconds, %s\n", every, processors())
+	if load := loadAverage(); load > 0.5 {
+		fmt.Fprintf(w, "the machine is busy already (load %.1f): look at the ratios\n", load)
+	}
 	if err := tryRealTime(); err != nil {
 		fmt.Fprintf(w, "the client has no real-time priority (%v): on a busy machine it measures itself\n", err)
 	}

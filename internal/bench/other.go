@@ -22,5 +22,6 @@ func (*program) signal(int) error { return errors.ErrUnsupported }
 func realTime() error                               { return errors.ErrUnsupported }
 func tryRealTime() error                            { return errors.ErrUnsupported }
 func freebind(_, _ string, _ syscall.RawConn) error { return errors.ErrUnsupported }
+func loadAverage() float64                          { return 0 }
 func now() time.Duration                            { return 0 }
 func sleepUntil(time.Duration)                      {}

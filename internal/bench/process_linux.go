@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,4 +31,13 @@ func (p *program) signal(s unix.Signal) error {
 		err = nil // it has ended
 	}
 	return os.NewSyscallError("kill", err)
+}
+
+// loadAverage returns how many processes wanted to run during the last minute; 0
+// if nobody knows.
+func loadAverage() float64 {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	load, _ := strconv.ParseFloat(first, 64)
+	return load
 }

@@ -15,7 +15,7 @@ type series struct {
 	testCase testCase
 	system   system
 	runs     []result
-	failed   int // the runs that did not end as they must
+	failed   int // how many did not end as they must, or not even began
 }
 
 // results are all series, in the order in which they were begun.
@@ -90,7 +90,7 @@ func (s *series) announced() time.Duration {
 // ratio is the median gap of ours in relation to that of a peer; false if there
 // is nothing to compare.
 func (all results) ratio(s, peer *series) (float64, bool) {
-	if peer == nil || s.system.peer || !peer.system.peer || s.costly() || len(s.runs) == 0 || len(peer.runs) == 0 {
+	if peer == nil || s.system.peer || !peer.system.peer || s.costly() || s.testCase.counts || len(s.runs) == 0 || len(peer.runs) == 0 {
 		return 0, false
 	}
 	of := median(peer.gaps())
@@ -132,8 +132,9 @@ type entry struct {
 	CPU     *float64 `json:"cpu_ms_per_second,omitempty"`
 	Packets *float64 `json:"packets_per_second,omitempty"`
 	// Late is the longest pause of the client itself.
-	Late   float64 `json:"client_late_ms,omitempty"`
-	Failed int     `json:"failed,omitempty"` // runs in which nobody took over
+	Late float64 `json:"client_late_ms,omitempty"`
+	// Failed is how many runs did not end as they must, or not even began.
+	Failed int `json:"failed,omitempty"`
 }
 
 // entry returns the series for the document.
@@ -190,6 +191,7 @@ func (all results) printCase(w io.Writer, c testCase) {
 	} else {
 		fmt.Fprintf(w, "  %9s  %9s  %9s  %6s", "median", "worst", "announced", "lost")
 		if c.counts {
+			peers = nil // their gaps are not what matters
 			fmt.Fprintf(w, "  %9s  %10s  %6s", "takeovers", "unanswered", "strays")
 		}
 		for _, peer := range peers {
@@ -279,7 +281,7 @@ func (all results) cell(s *series) string {
 		text = fmt.Sprintf("%.1f (%.1f), %.0f lost", *e.Median, *e.Worst, median(collect(s.runs, func(r result) float64 { return float64(r.Lost) })))
 	}
 	if e.Failed > 0 {
-		text += fmt.Sprintf(", %d of %d failed", e.Failed, e.Runs)
+		text += fmt.Sprintf(", %d failed", e.Failed)
 	}
 	return text
 }
@@ -295,12 +297,17 @@ func plural(n int, what string) string {
 func (r result) describe(c testCase, err error) string {
 	var text string
 	switch {
+	case r == result{} && err != nil:
+		return err.Error()
 	case c.measure != nil:
 		text = fmt.Sprintf("%.2f ms of CPU and %.1f packets a second", r.CPU, r.Packets)
 	default:
 		text = fmt.Sprintf("%.1f ms, %d lost", milliseconds(r.Gap), r.Lost)
 		if r.Announced >= 0 {
 			text += fmt.Sprintf(", announced after %.1f ms", milliseconds(r.Announced))
+		}
+		if c.moves && r.Takeovers > 1 {
+			text += fmt.Sprintf(", %d takeovers", r.Takeovers)
 		}
 		if c.counts {
 			text += fmt.Sprintf(", %s, %d unanswered, %d strays", plural(r.Takeovers, "takeover"), r.Unanswered, r.Strays)

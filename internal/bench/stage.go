@@ -204,30 +204,26 @@ func (st *stage) follower() *machine {
 	return st.nodes[slices.IndexFunc(st.nodes, func(m *machine) bool { return m != st.leader })]
 }
 
-// waitLeader waits until a node holds the address and all others are ready to.
-func (st *stage) waitLeader(ctx context.Context) error {
-	err := st.board.wait(ctx, "a node led and the others were ready", func() bool { return st.board.leader() != "" })
-	st.board.read(func() {
-		if err != nil {
-			err = fmt.Errorf("%w: %+v", err, st.board.speakers)
-		} else {
-			st.leader = st.node(st.board.leader())
-		}
-	})
-	return err
-}
-
 // steady is how many datagrams in a row must be answered by the same node until
 // that is taken to serve.
 const steady = int(500 * time.Millisecond / every)
 
-// settle waits until the leader serves, and then for a random number of
-// datagrams, so that what happens next meets the interval of no system in step.
-func (st *stage) settle(ctx context.Context) error {
-	streak := steady + rand.IntN(int(time.Second/every))
-	return st.board.wait(ctx, "the leader served", func() bool {
-		return st.board.progress.By == st.leader.Name && st.board.progress.Streak >= streak
+// waitLeader waits until a node leads, all others are ready to, and the last
+// datagrams, as many as streak, were answered by the leader.
+func (st *stage) waitLeader(ctx context.Context, streak int) error {
+	b := st.board
+	err := b.wait(ctx, "a node led and the others were ready", func() bool {
+		leader := b.leader()
+		return leader != "" && (streak == 0 || b.progress.By == leader && b.progress.Streak >= streak)
 	})
+	b.read(func() {
+		if err != nil {
+			err = fmt.Errorf("%w: the speakers say %+v, the client %+v", err, b.speakers, b.progress)
+		} else {
+			st.leader = st.node(b.leader())
+		}
+	})
+	return err
 }
 
 // measureGap plays a case and returns what the client and the watcher saw.
@@ -239,13 +235,12 @@ func measureGap(ctx context.Context, t trial) (r result, err error) {
 		return result{}, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	if err := st.waitLeader(ctx); err != nil {
-		return result{}, err
-	}
 	if err := st.observe(); err != nil {
 		return result{}, err
 	}
-	if err := st.settle(ctx); err != nil {
+	// A random number, so that what happens meets the intervals of no system in
+	// step.
+	if err := st.waitLeader(ctx, steady+rand.IntN(int(time.Second/every))); err != nil {
 		return result{}, err
 	}
 	if t.prepare != nil {

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func caseNamed(t *testing.T, name string) testCase {
+	t.Helper()
+	chosen, err := choose("", name, cases)
+	require.NoError(t, err)
+	return chosen[0]
+}
+
+// sample is three cases with two systems.
+func sample(t *testing.T) results {
+	t.Helper()
+	ours, peer := systems()[0], keepalived("keepalived-10ms", "0.01")
+	cut, paused, idle := caseNamed(t, "port-cut"), caseNamed(t, "paused"), caseNamed(t, "idle")
+	var all results
+	for _, gap := range []time.Duration{12, 16, 11} {
+		all.add(cut, ours, result{Gap: gap * ms, Lost: int(gap) - 1, Announced: gap*ms - 500*time.Microsecond}, nil)
+		all.add(cut, peer, result{Gap: 3 * gap * ms, Lost: 3*int(gap) - 1, Announced: -1}, nil)
+	}
+	all.add(paused, ours, result{Gap: ms, Takeovers: 1}, nil)
+	all.add(paused, peer, result{Gap: ms, Takeovers: 3, Strays: 4}, nil)
+	all.add(paused, peer, result{}, errors.New("did not start"))
+	all.add(idle, ours, result{CPU: 20.123, Packets: 96.66}, nil)
+	return all
+}
+
+func TestJSON(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, sample(t).printJSON(&out))
+	require.JSONEq(t, `{"cases":[
+		{"case":"port-cut","system":"l2vip","runs":3,"median_ms":12,"worst_ms":16,"lost":36,"ratios":{"keepalived-10ms":0.33},"announced_ms":11.5},
+		{"case":"port-cut","system":"keepalived-10ms","runs":3,"median_ms":36,"worst_ms":48,"lost":114},
+		{"case":"paused","system":"l2vip","runs":1,"median_ms":1,"worst_ms":1,"lost":0,"takeovers":1,"unanswered_requests":0,"stray_answers":0},
+		{"case":"paused","system":"keepalived-10ms","runs":1,"median_ms":1,"worst_ms":1,"lost":0,"takeovers":3,"unanswered_requests":0,"stray_answers":4,"failed":1},
+		{"case":"idle","system":"l2vip","runs":1,"cpu_ms_per_second":20.12,"packets_per_second":96.66}
+	]}`, out.String())
+	out.Reset()
+	require.NoError(t, results(nil).printJSON(&out))
+	require.JSONEq(t, `{"cases":[]}`, out.String())
+}
+
+func TestTables(t *testing.T) {
+	all := sample(t)
+	var out strings.Builder
+	for _, name := range []string{"port-cut", "paused", "idle"} {
+		all.printCase(&out, caseNamed(t, name))
+	}
+	require.Equal(t, `
+port-cut: the leader's switch port is cut: it loses its carrier
+system              runs     median      worst  announced    lost  of keepalived-10ms
+l2vip                  3       12.0       16.0       11.5      36                0.33
+keepalived-10ms        3       36.0       48.0          –     114                   –
+
+paused: the leader's speaker is stopped for 5 s and continued
+system              runs     median      worst  announced    lost  takeovers  unanswered  strays
+l2vip                  1        1.0        1.0          –       0          1           0       0
+keepalived-10ms        1        1.0        1.0          –       0          3           0       4  ← 1 failed
+
+idle: nothing happens: what three nodes cost together
+system              runs      CPU ms/s  packets/s
+l2vip                  1         20.12       96.7
+`, out.String())
+
+	out.Reset()
+	all.printMarkdown(&out)
+	_, table, _ := strings.Cut(out.String(), ".\n\n")
+	require.Equal(t, "| what happens | l2vip | keepalived-10ms |\n"+
+		"|---|---|---|\n"+
+		"| the leader's switch port is cut: it loses its carrier (`port-cut`) | 12.0 (16.0), 11 lost | 36.0 (48.0), 35 lost |\n"+
+		"| the leader's speaker is stopped for 5 s and continued (`paused`) | 1 takeover, 0 questions unanswered, 0 questions answered by another | 3 takeovers, 0 questions unanswered, 4 questions answered by another, 1 failed |\n"+
+		"| nothing happens: what three nodes cost together (`idle`) | 20.1 ms of CPU and 97 packets a second | – |\n", table)
+}
+
+func TestMedian(t *testing.T) {
+	require.Equal(t, 3*ms, median([]time.Duration{9 * ms, 1 * ms, 3 * ms}))
+	require.Equal(t, 2*ms, median([]time.Duration{3 * ms, 1 * ms}))
+	require.Zero(t, median[float64](nil))
+}
+
+func TestPicture(t *testing.T) {
+	for name, all := range map[string]results{"gaps": sample(t), "nothing": nil} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			require.NoError(t, drawPicture(&out, all))
+			for decoder := xml.NewDecoder(strings.NewReader(out.String())); ; {
+				_, err := decoder.Token()
+				if err == io.EOF {
+					break
+				}
+				require.NoError(t, err)
+			}
+			if all != nil {
+				require.Contains(t, out.String(), ">12 ms<")
+				require.Contains(t, out.String(), ">1 ms, none lost<")
+				require.Equal(t, 2, strings.Count(out.String(), oursColour))
+				require.Equal(t, 3+3+1+1, strings.Count(out.String(), "<circle"))
+			}
+		})
+	}
+}
+
+// The document is read by machines: what it is made of must be there even if it is 0.
+func TestZeroIsSaid(t *testing.T) {
+	var all results
+	all.add(caseNamed(t, "busy-minute"), systems()[0], result{Announced: -1}, nil)
+	text, err := json.Marshal(all.entry(all[0]))
+	require.NoError(t, err)
+	for _, field := range []string{`"lost":0`, `"takeovers":0`, `"unanswered_requests":0`, `"median_ms":0`} {
+		require.Contains(t, string(text), field)
+	}
+}
