@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -76,13 +75,7 @@ func TestAnnouncementMovesAnEntry(t *testing.T) {
 }
 
 func TestArping(t *testing.T) {
-	path, err := exec.LookPath("arping")
-	if err != nil {
-		if os.Getenv("L2VIP_WIRE") == "require" {
-			t.Fatal("needs arping (iputils)")
-		}
-		t.Skip("needs arping (iputils)")
-	}
+	path := tool(t, "arping")
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{}, answering(vip)...)
 	s.ready(t, 1)
