@@ -194,8 +194,9 @@ type Link struct {
 	// address and IPv6 ones of link scope.
 	Prefixes []netip.Prefix
 	// Silent says that no other station was heard on it for a while, though
-	// known neighbors were asked: this host may be cut off. It is false while
-	// nothing is answered on the interface.
+	// known neighbors were asked: this host may be cut off. Where the kernel
+	// knows no neighbor nobody can be asked, so it is true of any quiet segment.
+	// It is false while nothing is answered on the interface.
 	Silent bool
 	// Problem says why it can't be used, for people: "down", "port of br0";
 	// empty if it can.

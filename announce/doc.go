@@ -110,12 +110,17 @@
 // # What the RFCs ask, and the tests that show it
 //
 //	RFC 826, Packet Reception  reply to a request, sender as it came     TestReplyARP, TestAnswersOnce
-//	                           check htype, ptype and lengths            TestNeverAnswers, FuzzARP
+//	                           check htype, ptype and lengths            TestNeverAnswers, TestDropsAreCounted, FuzzARP
+//	RFC 1122 section 2.3.2.1   a host polls what it knows by unicast     TestAnswersOnce, TestKernelsUnicastProbes
 //	RFC 5227 section 1.1       an ARP probe, an ARP announcement         TestGratuitousAndProbe
 //	RFC 5227 section 2.1.1     probing before use; a claim or another's
 //	                           probe meanwhile is a conflict             TestProbe…
+//	                           a probe changes no ARP cache              TestProbesChangeNoNeighborTable
 //	RFC 5227 section 2.3       announcing after a claim                  TestAnnouncesAtOnceInBothForms
-//	RFC 5227 section 2.4       noticing a conflict while in use          TestRivalIsAFact
+//	                           stale entries of ARP caches follow        TestTakeoverMovesTheKernelsEntry
+//	RFC 5227 section 2.4       noticing a conflict while in use          TestRivalIsAFact, TestArpingClaimsTheAddress
+//	                           also with a host that says nothing        TestRivalsAreProbedFor, TestSilentRivalIsFound
+//	                           a defense is a single announcement        TestDefense, TestDefenseOnTheWire
 //	RFC 5227 section 3         announcements are requests; a reply form
 //	                           for hosts that learn only from those      TestAnnouncesAtOnceInBothForms
 //	IEEE 802.1Q                a tag with VID 0 carries a priority only  TestAnswersOnce, TestNeverAnswers
