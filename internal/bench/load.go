@@ -86,6 +86,7 @@ func runLoad([]string) error {
 func (c *client) send(stopped <-chan struct{}) {
 	runtime.LockOSThread()
 	var buf [numberSize]byte
+	write := writer(c.conn, buf[:])
 	c.start = now()
 	for n := range len(c.sent) {
 		sleepUntil(c.start + time.Duration(n)*every)
@@ -97,10 +98,10 @@ func (c *client) send(stopped <-chan struct{}) {
 		}
 		binary.BigEndian.PutUint64(buf[:], uint64(n))
 		c.sent[n] = int32((now() - c.start) / time.Microsecond)
-		if _, err := c.conn.Write(buf[:]); err != nil {
+		if write() != nil {
 			// That of an earlier one, which a port was closed for: this one
 			// is not sent yet.
-			_, _ = c.conn.Write(buf[:])
+			_ = write()
 		}
 		c.count.Store(int64(n) + 1)
 	}

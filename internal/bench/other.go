@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"syscall"
 	"time"
 )
@@ -22,6 +23,7 @@ func (*program) signal(int) error { return errors.ErrUnsupported }
 func realTime() error                               { return errors.ErrUnsupported }
 func tryRealTime() error                            { return errors.ErrUnsupported }
 func freebind(_, _ string, _ syscall.RawConn) error { return errors.ErrUnsupported }
+func writer(*net.UDPConn, []byte) func() error      { return nil }
 func loadAverage() float64                          { return 0 }
 func now() time.Duration                            { return 0 }
 func sleepUntil(time.Duration)                      {}

@@ -28,7 +28,7 @@ type result struct {
 // to the leader, which began at from and was looked at until to.
 func newResult(t trace, s sighting, leader string, from, to time.Duration) result {
 	r := result{
-		Takeovers: s.takeovers(from, to), Unanswered: s.unanswered(from, to), Strays: s.strays(from, to),
+		Takeovers: s.takeovers(leader, from, to), Unanswered: s.unanswered(from, to), Strays: s.strays(leader, from, to),
 		Announced: s.announced(leader, from, to),
 	}
 	r.Gap, r.Lost, r.Late = t.gap(from, to)
@@ -82,15 +82,13 @@ func (s sighting) announced(leader string, from, to time.Duration) time.Duration
 }
 
 // takeovers returns how often the address was announced by another node than
-// before.
-func (s sighting) takeovers(from, to time.Duration) int {
-	changes, last := 0, ""
+// before; at from that is the leader.
+func (s sighting) takeovers(leader string, from, to time.Duration) int {
+	changes := 0
 	for _, c := range s.Claims {
-		if c.At >= from && c.At < to && last != "" && c.By != last {
+		if c.At >= from && c.At < to && c.By != leader {
 			changes++
-		}
-		if c.At < to {
-			last = c.By
+			leader = c.By
 		}
 	}
 	return changes
@@ -116,18 +114,17 @@ func (s sighting) unanswered(from, to time.Duration) int {
 const underway = 100 * time.Millisecond
 
 // strays returns how many answers came from a node although another one had
-// announced the address since.
-func (s sighting) strays(from, to time.Duration) int {
-	n, next := 0, 0
-	holder := claim{}
+// announced the address since; at from that is the leader.
+func (s sighting) strays(leader string, from, to time.Duration) int {
+	n := 0
+	holder, claims := claim{By: leader}, s.Claims
 	for _, a := range s.Answers {
-		for next < len(s.Claims) && s.Claims[next].At <= a.At {
-			if s.Claims[next].By != holder.By {
-				holder = s.Claims[next]
+		for ; len(claims) > 0 && claims[0].At <= a.At; claims = claims[1:] {
+			if claims[0].At >= from && claims[0].By != holder.By {
+				holder = claims[0]
 			}
-			next++
 		}
-		if a.At >= from && a.At < to && holder.By != "" && a.By != holder.By && a.At > holder.At+underway {
+		if a.At >= from && a.At < to && a.By != holder.By && a.At > holder.At+underway {
 			n++
 		}
 	}

@@ -80,11 +80,13 @@ func TestSighting(t *testing.T) {
 			{1, 1500 * ms, "b"}, // late, but it is one
 		},
 	}
-	require.Equal(t, 3, s.takeovers(100*ms, time.Second))
-	require.Equal(t, 1, s.takeovers(100*ms, 900*ms))
-	require.Equal(t, 0, s.takeovers(600*ms, 900*ms))
-	require.Equal(t, 1, s.strays(100*ms, time.Second))
-	require.Equal(t, 0, s.strays(0, 600*ms))
+	require.Equal(t, 3, s.takeovers("a", 100*ms, time.Second))
+	require.Equal(t, 1, s.takeovers("a", 100*ms, 900*ms))
+	require.Equal(t, 0, s.takeovers("b", 600*ms, 900*ms))
+	require.Equal(t, 2, s.takeovers("b", 600*ms, time.Second))
+	require.Equal(t, 1, s.strays("a", 100*ms, time.Second))
+	require.Equal(t, 0, s.strays("a", 0, 600*ms))
+	require.Equal(t, 1, s.strays("b", 600*ms, time.Second))
 	require.Equal(t, 0, s.unanswered(0, time.Second))
 	s.Answers = s.Answers[:5]
 	require.Equal(t, 1, s.unanswered(0, time.Second))
@@ -93,5 +95,5 @@ func TestSighting(t *testing.T) {
 	require.Negative(t, s.announced("a", 100*ms, 400*ms))
 
 	var nothing sighting
-	require.Zero(t, nothing.takeovers(0, time.Second)+nothing.strays(0, time.Second)+nothing.unanswered(0, time.Second))
+	require.Zero(t, nothing.takeovers("a", 0, time.Second)+nothing.strays("a", 0, time.Second)+nothing.unanswered(0, time.Second))
 }

@@ -235,6 +235,9 @@ func measureGap(ctx context.Context, t trial) (r result, err error) {
 		return result{}, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
+	if err := st.waitLeader(ctx, 0); err != nil {
+		return result{}, err
+	}
 	if err := st.observe(); err != nil {
 		return result{}, err
 	}
