@@ -20,6 +20,9 @@
 // adverts (VRRP version 3), nopreempt, because l2vip's holders keep an address
 // too, and the priorities that suit it best: see keepalived.go.
 //
+// Everything takes more than an hour, most of it minutes in which nothing may
+// happen; -minute makes them shorter.
+//
 // It needs Linux, and root or user namespaces for ordinary users. Nothing of the
 // machine's network or configuration is touched. The exit status is 0 if in
 // every run another node served where one had to; 1 if not, 2 for wrong
