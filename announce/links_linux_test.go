@@ -244,6 +244,32 @@ func TestUnusableInterfaces(t *testing.T) {
 	}
 }
 
+// A pattern stands for the interfaces that there are, and those that come.
+func TestPatterns(t *testing.T) {
+	b := newBench(t)
+	on := func(addr netip.Addr, patterns ...string) announce.Assignment {
+		return announce.Assignment{Addr: addr, Interfaces: patterns, Mode: announce.Answer}
+	}
+	s := start(t, b.node, announce.Config{}, on(vip, "*"), on(vip2, "lan*"), on(marker, "eth*"))
+	f := s.await(t, func(f announce.Facts) bool { return len(f.Addresses) == 3 })
+	require.Equal(t, []string{"eth0"}, about(f, vip).Links)
+	require.Equal(t, "lan*: no such interface", about(f, vip2).Detail)
+	require.Equal(t, []string{"eth0", "lo"}, []string{f.Links[0].Name, f.Links[1].Name})
+	require.Equal(t, "no Ethernet", f.Links[1].Problem)
+	b.client.ask(t, vip)
+	b.client.refused(t, vip2)
+	veth(t, b, "lan0", "lan1")
+	up(t, b, "lan0", "lan1")
+	f = s.await(t, func(f announce.Facts) bool { return len(about(f, vip2).Links) == 2 && len(about(f, vip).Links) == 3 })
+	require.Equal(t, []string{"lan0", "lan1"}, about(f, vip2).Links)
+	require.Equal(t, []string{"eth0", "lan0", "lan1"}, about(f, vip).Links)
+	require.Equal(t, []string{"eth0"}, about(f, marker).Links)
+	onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.LinkSetName(l, "lan2") })
+	f = s.await(t, func(f announce.Facts) bool { return len(about(f, vip2).Links) == 3 })
+	require.Equal(t, "eth*: no such interface", about(f, marker).Detail)
+	b.client.ask(t, vip2)
+}
+
 // bridge adds a bridge to the node.
 func bridge(t testing.TB, b *bench, name string) {
 	t.Helper()

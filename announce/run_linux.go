@@ -382,23 +382,9 @@ func (e *engine) used(assignments []Assignment) map[berth]*link {
 		return 1
 	})
 	for v6, part := range map[bool][]Assignment{false: assignments[:split], true: assignments[split:]} {
-		named := make(map[string]bool)
-		var unnamed []netip.Addr
-		for i := range part {
-			a := &part[i]
-			if len(a.Interfaces) == 0 {
-				unnamed = append(unnamed, a.Addr)
-			}
-			for _, name := range a.Interfaces {
-				named[name] = true
-			}
-		}
+		r := reachOf(part)
 		for i := range e.links {
-			l := &e.links[i]
-			if l.problem == "" && (named[l.name] || slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool {
-				j, _ := slices.BinarySearchFunc(unnamed, p.Masked().Addr(), netip.Addr.Compare)
-				return j < len(unnamed) && p.Contains(unnamed[j])
-			})) {
+			if l := &e.links[i]; l.problem == "" && r.covers(l) {
 				used[berth{l.index, v6}] = l
 			}
 		}
