@@ -34,8 +34,9 @@ type binder struct {
 	locks   map[mark]net.PacketConn // mark is one of them
 	mark    mark                    // of what this process adds
 	guard   guard
-	loud    error // why the kernel may not be silent; then no IPv4 address is left on lo
-	settled bool  // a sync has been done: what fails from now on does not end Run
+	used    []string // the interfaces whose settings count
+	loud    error    // why the kernel may not be silent; then no IPv4 address is left on lo
+	settled bool     // a sync has been done: what fails from now on does not end Run
 
 	links []link         // of the last sync
 	have  map[place]host // as listed, and changed since
@@ -220,14 +221,14 @@ func (b *binder) silence(assignments []Assignment, now time.Time) error {
 		b.settled = b.settled || len(assignments) > 0
 		return nil
 	}
-	var interfaces []string
+	b.used = nil
 	r := reachOf(assignments)
 	for i := range b.links {
 		if l := &b.links[i]; l.problem == "" && r.covers(l) {
-			interfaces = append(interfaces, l.name)
+			b.used = append(b.used, l.name)
 		}
 	}
-	err := b.guard.enforce(interfaces)
+	err := b.guard.enforce(b.used)
 	switch {
 	case err == nil:
 		b.settled, b.renewAt = true, now.Add(guardEvery)
@@ -236,6 +237,21 @@ func (b *binder) silence(assignments []Assignment, now time.Time) error {
 	}
 	b.loud = err
 	return nil
+}
+
+// due reports whether sync is to be called though nothing has changed. To look at
+// the settings costs less than that.
+func (b *binder) due(now time.Time) bool {
+	if b.renewAt.IsZero() || now.Before(b.renewAt) {
+		return false
+	}
+	if b.mode == Interface {
+		return true
+	}
+	b.renewAt = now.Add(guardEvery)
+	before := b.guard.repairs
+	err := b.guard.enforce(b.used)
+	return err != nil || b.guard.repairs != before
 }
 
 // refuses reports whether the address must not be bound, because the kernel would

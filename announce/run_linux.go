@@ -191,7 +191,7 @@ func (e *engine) onTime(now time.Time) {
 	if !e.retryAt.IsZero() && !now.Before(e.retryAt) {
 		e.list = true
 	}
-	if at := e.binder.renewAt; !at.IsZero() && !now.Before(at) {
+	if e.binder.due(now) {
 		e.assign = true
 	}
 	if !e.sightAt.IsZero() && !now.Before(e.sightAt) {
