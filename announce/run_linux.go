@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ type engine struct {
 	watcher  *watcher // nil while there is no subscription
 	binder   *binder
 	links    []link
+	closing  sync.WaitGroup   // of ports that are no longer in use
 	hearings map[int]*hearing // by the index of an interface in use
 	own      atomic.Pointer[map[hardwareAddr]bool]
 
@@ -337,6 +339,9 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 
 	e.mu.Lock()
 	e.ports = append(keep, fresh...)
+	for _, p := range drop {
+		p.fill(nil, e.config.Bind) // it says nothing more
+	}
 	for p, prefixes := range changed {
 		p.link.prefixes = prefixes
 		p.fill(e.assignments, e.config.Bind)
@@ -346,7 +351,7 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 	}
 	e.mu.Unlock()
 	for _, p := range drop {
-		p.close()
+		e.closing.Go(p.close) // which takes the kernel ten milliseconds and more
 		e.logger.Debug("interface no longer in use", "interface", p.link.name, "ipv6", p.v6)
 	}
 	for _, p := range fresh {
@@ -395,6 +400,9 @@ func (e *engine) used(assignments []Assignment) map[berth]*link {
 // lose closes a port that failed. An interface that went down is listed at once;
 // what else may fail is tried again after a pause.
 func (e *engine) lose(f failure) {
+	if !slices.Contains(e.ports, f.port) {
+		return // it is being closed
+	}
 	e.dropPort(f.port)
 	e.changes = true
 	if errors.Is(f.err, unix.ENETDOWN) {
@@ -422,6 +430,7 @@ func (e *engine) dropPort(p *port) {
 
 // closePorts closes all ports.
 func (e *engine) closePorts() {
+	defer e.closing.Wait()
 	for len(e.ports) > 0 {
 		e.dropPort(e.ports[0])
 	}
