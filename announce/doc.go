@@ -123,7 +123,25 @@
 //	                           a defense is a single announcement        TestDefense, TestDefenseOnTheWire
 //	RFC 5227 section 3         announcements are requests; a reply form
 //	                           for hosts that learn only from those      TestAnnouncesAtOnceInBothForms
-//	IEEE 802.1Q                a tag with VID 0 carries a priority only  TestAnswersOnce, TestNeverAnswers
+//	RFC 3810 section 6.1       groups are reported when they are joined  TestNDPSnooping, TestNDPSnoopingLinks,
+//	                                                                     TestNDPSnoopingManyAddresses
+//	RFC 4291 section 2.7.1     solicited-node groups, which addresses
+//	                           may share                                 TestNDPSnoopingSharedGroups
+//	RFC 4861 section 4.4       an advertisement; whose router flag is
+//	                           for routers                               TestNDPAnswers, TestReplyNDP
+//	RFC 4861 section 7.1.1     solicitations that are not believed       TestNDPNeverAnswers, FuzzNDP
+//	RFC 4861 section 7.1.2     advertisements that are not believed      TestNDPNeverAnswers, FuzzNDP
+//	RFC 4861 section 7.2.4     answers: to the asker, or to all nodes    TestNDPAnswers, TestNDPAnswersDetection,
+//	                                                                     TestNDPTools
+//	RFC 4861 section 7.2.6     unsolicited advertisements, which
+//	                           neighbors believe                         TestNDPAnnounces, TestNDPKernelNeighbors
+//	RFC 4861 section 7.3       neighbors check whether the address is
+//	                           there still, by unicast to it             TestNDPAnswers, TestNDPKernelNeighbors
+//	RFC 4862 section 5.4.2     duplicate address detection, in the group TestNDPProbeIsClear
+//	RFC 4862 sections 5.4.3-5  who has the address, or is about to, is a
+//	                           conflict; and leaves it to who has it     TestNDPProbeMeets…, TestNDPKernelDetection
+//	IEEE 802.1Q                a tag with VID 0 carries a priority only  TestAnswersOnce, TestNeverAnswers,
+//	                                                                     TestNDPAnswers, TestNDPNeverAnswers
 //
 // Probing is faster than RFC 5227 section 1.1 and RFC 4862 section 5.4.2 have it,
 // whose seconds are for hosts that come up: 3 probes 75 ms apart and 100 ms of
