@@ -17,16 +17,19 @@ type ConfigError = conferr.Error
 type Bind uint8
 
 const (
-	// Loopback binds every assigned address to lo as a /32 with host scope,
-	// held or not, so that nothing but answers has to change in a failover.
-	// The kernel never answers ARP for these addresses and never uses them as
-	// a source by itself: net.ipv4.conf.all.arp_ignore=1 and arp_announce=2
-	// are set and read back before the first address is bound. A process that
-	// is killed leaves its addresses bound but unanswered; the next one on the
-	// host finds and keeps or removes them. On a host with an address bound,
-	// clients always reach the host's own application.
+	// Loopback binds every assigned address to lo as a /32 or /128, held or
+	// not, so that nothing but answers has to change in a failover. The kernel
+	// never answers for these addresses: for IPv4
+	// net.ipv4.conf.all.arp_ignore=1 and arp_announce=2 are set and read back
+	// before the first address is bound, and looked at each second. It does not
+	// choose them as a source by itself either, unless the host has nothing
+	// better: an IPv6 host with link-local addresses only (RFC 6724 section 5,
+	// rule 2). A process that is killed leaves its addresses bound but
+	// unanswered; the next one on the host finds and keeps or removes them. On
+	// a host with an address bound, clients always reach the host's own
+	// application.
 	Loopback Bind = iota
-	// Interface binds an address as a /32 to the interfaces that announce it,
+	// Interface binds an address as a /32 or /128 to the interfaces that announce it,
 	// only while it is answered and the lease holds, for 3 seconds at a time.
 	// It is weaker than Loopback: the kernel answers ARP by itself, so a
 	// process that is killed or stopped is answered for until the kernel lets
