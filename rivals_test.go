@@ -168,6 +168,29 @@ func TestStrangerIsYieldedTo(t *testing.T) {
 	})
 }
 
+func TestMembersThatMeetOnTheWireFirstAreNoStrangers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2, func(_ int, config *l2vip.Config) { config.Strangers = l2vip.Yield })
+		cut := c.holder()
+		c.cut(cut)
+		time.Sleep(5 * time.Minute)
+		kept := c.holder()
+		none, _ := c.gap(time.Second, func() {
+			cut.station.set(func(st *station) { st.side = 0 })
+			for _, n := range c.nodes {
+				n.station.set(func(st *station) { st.announces(vip) }) // each sees the other
+			}
+			time.Sleep(100 * time.Millisecond)
+			c.wire()
+		})
+		require.Zero(t, none)
+		require.Equal(t, kept.name, c.holder().name)
+		for _, n := range c.nodes {
+			require.NotContains(t, c.kinds(n), l2vip.AddressDisputed, n.name)
+		}
+	})
+}
+
 func TestMemberWhoseKernelAnswersIsNamed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, 3, nil)
