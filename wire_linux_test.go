@@ -239,6 +239,13 @@ func TestWireFailover(t *testing.T) {
 	require.Equal(t, name, holder.wait(t, l2vip.HolderChanged).Node)
 	require.Equal(t, successor.node.HardwareAddr.String(), f.neighbor())
 
+	// None of this is taken for a conflict.
+	for _, s := range append(others, holder) {
+		for _, kind := range pending(s.events) {
+			require.NotContains(t, []l2vip.Kind{l2vip.RivalSighted, l2vip.KernelAnswers, l2vip.Defended, l2vip.AddressDisputed}, kind)
+		}
+	}
+
 	// Told to stop, the successor hands over before it ends.
 	require.NoError(t, successor.stdin.Close())
 	require.Equal(t, vip, successor.wait(t, l2vip.Released).Addr)
@@ -361,6 +368,39 @@ func bound(t *testing.T, node *testnet.Node) (ok bool) {
 		return err
 	}))
 	return ok
+}
+
+// give gives vip to a node's interface, as ip address add does.
+func give(t *testing.T, node *testnet.Node) {
+	require.NoError(t, node.Do(func() error {
+		link, err := netlink.LinkByIndex(node.Index)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: vip.AsSlice(), Mask: net.CIDRMask(32, 32)}})
+	}))
+}
+
+func TestWireStrangerThatSaysNothingIsReported(t *testing.T) {
+	f := newFronts(t, 2)
+	holder, others := f.speakers()
+	give(t, f.client)
+	sighted := holder.wait(t, l2vip.RivalSighted)
+	require.Equal(t, f.client.HardwareAddr.String(), sighted.Hardware)
+	require.Empty(t, sighted.Node)
+	require.Equal(t, sighted.Hardware, holder.wait(t, l2vip.Defended).Hardware)
+	require.NotContains(t, pending(holder.events), l2vip.Released)
+	require.NotContains(t, pending(others[0].events), l2vip.Claimed)
+}
+
+func TestWireMemberWhoseKernelAnswersIsNamed(t *testing.T) {
+	f := newFronts(t, 2)
+	holder, others := f.speakers()
+	wrong := others[0].node
+	give(t, wrong) // now arp_ignore lets the kernel answer
+	answers := holder.wait(t, l2vip.KernelAnswers)
+	require.Equal(t, wrong.Name, answers.Node)
+	require.Equal(t, wrong.HardwareAddr.String(), answers.Hardware)
 }
 
 func TestWireTwoRunnersOnOneHost(t *testing.T) {
