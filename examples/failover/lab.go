@@ -15,14 +15,14 @@ import (
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
-// place is the name and the address of a node.
-type place struct{ name, addr string }
+// place is the name of a node, and what its address ends with.
+type place struct{ name, end string }
 
 // The nodes of the scenario.
 var (
-	fronts = []place{{"front-0", "192.168.122.10"}, {"front-1", "192.168.122.11"}, {"front-2", "192.168.122.12"}}
-	worker = place{"worker-0", "192.168.122.13"}
-	user   = place{"client", "192.168.122.50"}
+	fronts = []place{{"front-0", "10"}, {"front-1", "11"}, {"front-2", "12"}}
+	worker = place{"worker-0", "13"}
+	user   = place{"client", "50"}
 )
 
 // speakers are the nodes that run a speaker.
@@ -38,6 +38,7 @@ type lab struct {
 	launcher
 
 	board  *board
+	family family
 	net    *testnet.Lab
 	names  map[string]string // the nodes by hardware address
 	fronts map[string]*front
@@ -58,10 +59,11 @@ type front struct {
 // newLab builds the nodes and starts what runs on them, the client last, which
 // sends its requests to vip. If something fails later, or ends that should not,
 // fail is called. What the programs log goes to log.
-func newLab(vip netip.Addr, nginx string, log io.Writer, fail func(error)) (_ *lab, err error) {
+func newLab(f family, vip netip.Addr, nginx string, log io.Writer, fail func(error)) (_ *lab, err error) {
 	l := &lab{
 		launcher: launcher{log: log, fail: fail},
 		board:    newBoard(),
+		family:   f,
 		names:    make(map[string]string),
 		fronts:   make(map[string]*front),
 		nginx:    nginx,
@@ -90,7 +92,7 @@ func newLab(vip netip.Addr, nginx string, log io.Writer, fail func(error)) (_ *l
 
 // addNode adds a node with an address of the scenario's network.
 func (l *lab) addNode(at place) (*testnet.Node, error) {
-	node, err := l.net.AddNode(at.name, netip.PrefixFrom(netip.MustParseAddr(at.addr), 24))
+	node, err := l.net.AddNode(at.name, l.family.prefix(at.end))
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,7 @@ func (l *lab) addWorker() error {
 		return err
 	}
 	for _, app := range applications {
-		cmd, err := role("app", "-name", app)
+		cmd, err := role("app", l.family.flag(), "-name", app)
 		if err != nil {
 			return err
 		}
@@ -161,7 +163,7 @@ func (l *lab) addClient(vip netip.Addr) error {
 
 // startSpeaker starts the speaker of a node.
 func (l *lab) startSpeaker(node *testnet.Node, args ...string) (*program, error) {
-	cmd, err := role("speaker", append([]string{"-name", node.Name}, args...)...)
+	cmd, err := role("speaker", append([]string{l.family.flag(), "-name", node.Name}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +218,7 @@ func (f *front) startServer() error {
 
 func (f *front) serverCommand() (*exec.Cmd, error) {
 	if f.lab.nginx == "" {
-		return role("proxy", "-front", f.node.Name, "-pidfile", f.pidFile())
+		return role("proxy", f.lab.family.flag(), "-front", f.node.Name, "-pidfile", f.pidFile())
 	}
-	return nginxCommand(f.lab.nginx, f.node.Name, f.dir)
+	return nginxCommand(f.lab.nginx, f.lab.family, f.node.Name, f.dir)
 }

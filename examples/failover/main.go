@@ -5,8 +5,10 @@
 // the address over. The program shows what the client notices.
 //
 //	go run ./examples/failover
+//	go run ./examples/failover -6
 //
-// The nodes are network namespaces, joined by a bridge; every speaker, web
+// With -6 all of it is IPv6: the addresses, and what the speakers, the web servers
+// and the client say to each other. The nodes are network namespaces, joined by a bridge; every speaker, web
 // server and application is a process of its own. So it needs Linux, and root or
 // user namespaces for ordinary users. Nothing else must be installed: with nginx
 // on the machine the fronts run nginx, and otherwise a small proxy of this
@@ -54,6 +56,7 @@ const (
 
 // options are the flags.
 type options struct {
+	family  family
 	runs    int
 	json    bool
 	svg     string
@@ -64,6 +67,7 @@ type options struct {
 
 func parseOptions(flags *flag.FlagSet, args []string) (options, error) {
 	o := options{lasts: 2500 * time.Millisecond}
+	familyFlag(flags, &o.family)
 	flags.IntVar(&o.runs, "runs", 1, "how often to play all phases")
 	flags.BoolVar(&o.json, "json", false, "print only a JSON document with the result")
 	flags.StringVar(&o.svg, "svg", "", "draw the timeline to this `file`")
@@ -120,7 +124,7 @@ func failover(ctx context.Context, o options, stdout, stderr io.Writer) error {
 			progress = stderr
 		}
 	}
-	_, vip, err := readScenario()
+	_, vip, err := readScenario(o.family)
 	if err != nil {
 		return err
 	}
@@ -131,11 +135,11 @@ func failover(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err := testnet.Available(); err != nil {
 		return err
 	}
-	introduce(progress, vip, server)
+	introduce(progress, o.family, vip, server)
 
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	l, err := newLab(vip, nginx, log, fail)
+	l, err := newLab(o.family, vip, nginx, log, fail)
 	if err != nil {
 		return err
 	}
@@ -175,12 +179,12 @@ func chooseServer(choice string) (path, name string, err error) {
 }
 
 // introduce says what is going to run where.
-func introduce(w io.Writer, vip netip.Addr, server string) {
+func introduce(w io.Writer, f family, vip netip.Addr, server string) {
 	for _, at := range fronts {
-		fmt.Fprintf(w, "%-8s  %-14s  speaker, web server: %s\n", at.name, at.addr, server)
+		fmt.Fprintf(w, "%-8s  %s  speaker, web server: %s\n", at.name, f.addr(at), server)
 	}
-	fmt.Fprintf(w, "%-8s  %-14s  app-foo, app-bar, a speaker that must never announce\n", worker.name, worker.addr)
-	fmt.Fprintf(w, "%-8s  %-14s  a request to %s every %v; one character is %d of them\n\n", user.name, user.addr, vip, every, cell)
+	fmt.Fprintf(w, "%-8s  %s  app-foo, app-bar, a speaker that must never announce\n", worker.name, f.addr(worker))
+	fmt.Fprintf(w, "%-8s  %s  a request to %s every %v; one character is %d of them\n\n", user.name, f.addr(user), vip, every, cell)
 }
 
 // isTerminal reports whether w is a terminal, where there are colours.

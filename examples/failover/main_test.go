@@ -39,21 +39,29 @@ func TestMain(m *testing.M) {
 // The whole scenario with short phases.
 func TestFailover(t *testing.T) {
 	testnet.Require(t)
-	for _, server := range []string{"embedded", "nginx"} {
-		t.Run(server, func(t *testing.T) {
-			if server == "nginx" && findNginx() == "" {
+	for name, tc := range map[string]struct {
+		family family
+		server string
+	}{
+		"embedded": {overIPv4, "embedded"},
+		"nginx":    {overIPv4, "nginx"},
+		"IPv6":     {overIPv6, "embedded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.server == "nginx" && findNginx() == "" {
 				t.Skip("there is no nginx on this machine")
 			}
 			t.Cleanup(func() { goleak.VerifyNone(t) })
 			timeline := filepath.Join(t.TempDir(), "timeline.svg")
 			var out, log bytes.Buffer
 			err := failover(t.Context(), options{
-				runs: 1, json: true, svg: timeline, server: server, verbose: true, lasts: time.Second / 2,
+				family: tc.family, runs: 1, json: true, svg: timeline, server: tc.server, verbose: true, lasts: time.Second / 2,
 			}, &out, &log)
 			require.NoError(t, err, log.String())
 			var doc document
 			require.NoError(t, json.Unmarshal(out.Bytes(), &doc))
 			require.True(t, doc.OK)
+			require.Equal(t, tc.family.prefix(serviceEnd).Addr(), doc.Address)
 			require.Len(t, doc.Phases, len(phases))
 			for i, entry := range doc.Phases {
 				require.Equal(t, phases[i].name, entry.Name)
@@ -105,6 +113,19 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
+// The flag says the family to the programs in the nodes as well.
+func TestFamilyFlag(t *testing.T) {
+	for arg, want := range map[string]family{
+		"-6": overIPv6, overIPv6.flag(): overIPv6, overIPv4.flag(): overIPv4, "": overIPv4,
+	} {
+		var f family
+		flags := flag.NewFlagSet("failover", flag.ContinueOnError)
+		familyFlag(flags, &f)
+		require.NoError(t, flags.Parse(strings.Fields(arg)))
+		require.Equal(t, want, f, arg)
+	}
+}
+
 // marked lists the processes with a variable in their environment.
 func marked(t *testing.T, variable string) (found []string) {
 	t.Helper()
@@ -124,6 +145,8 @@ func TestOptions(t *testing.T) {
 		"":                                    "",
 		"-runs 3 -json -svg out.svg -v":       "",
 		"-server nginx":                       "",
+		"-6 -server embedded":                 "",
+		"-6=perhaps":                          "invalid boolean",
 		"-runs 0":                             "-runs 0: at least 1",
 		"-server apache":                      "-server apache: auto, nginx or embedded",
 		"steady":                              `unexpected argument "steady"`,

@@ -36,7 +36,7 @@ http {
 	}
 {{end}}
 	server {
-		listen 0.0.0.0:80;
+		listen {{.Listen}};
 		server_name {{.Host}};
 		add_header {{.ServedBy}} {{.Front}};
 
@@ -77,15 +77,15 @@ func nginxVersion(path string) string {
 }
 
 // nginxCommand is the nginx of a front, with its configuration in dir.
-func nginxCommand(path, front, dir string) (*exec.Cmd, error) {
+func nginxCommand(path string, f family, front, dir string) (*exec.Cmd, error) {
 	type application struct{ Name, Backend string }
 	var apps []application
 	for _, name := range applications {
-		apps = append(apps, application{name, backend(name)})
+		apps = append(apps, application{name, backend(f, name)})
 	}
 	var text strings.Builder
 	err := nginxConfig.Execute(&text, map[string]any{
-		"Applications": apps, "Host": host, "ServedBy": servedBy, "Front": front, "HealthPath": healthPath,
+		"Applications": apps, "Listen": f.listen(), "Host": host, "ServedBy": servedBy, "Front": front, "HealthPath": healthPath,
 	})
 	if err != nil {
 		return nil, err

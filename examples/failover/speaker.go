@@ -20,6 +20,8 @@ import (
 // standing as a line of JSON whenever that changes.
 func runSpeaker(args []string) error {
 	flags := flag.NewFlagSet("speaker", flag.ExitOnError)
+	var f family
+	familyFlag(flags, &f)
 	name := flags.String("name", "", "name of the node")
 	nodeRole := flags.String("role", "", "the node's label node-role; without one if empty")
 	pidFile := flags.String("pidfile", "", "pid file of the web server; if empty, there is none to watch")
@@ -28,7 +30,7 @@ func runSpeaker(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	runner, err := newRunner(*name, *nodeRole, *pidFile)
+	runner, err := newRunner(f, *name, *nodeRole, *pidFile)
 	if err != nil {
 		return err
 	}
@@ -42,15 +44,15 @@ func runSpeaker(args []string) error {
 }
 
 // newRunner makes the Runner of a node.
-func newRunner(name, nodeRole, pidFile string) (*l2vip.Runner, error) {
+func newRunner(f family, name, nodeRole, pidFile string) (*l2vip.Runner, error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", name)
-	m, _, err := readScenario()
+	m, _, err := readScenario(f)
 	if err != nil {
 		return nil, err
 	}
 	var peers []string
 	for _, at := range speakers() {
-		peers = append(peers, at.addr)
+		peers = append(peers, f.addr(at).String())
 	}
 	members, err := gossip.New(gossip.Config{Peers: peers, Logger: logger})
 	if err != nil {
@@ -73,7 +75,7 @@ func newRunner(name, nodeRole, pidFile string) (*l2vip.Runner, error) {
 		// other fronts have the same behind them.
 		config.Services[0].Health = health.All(
 			health.Process{PIDFile: pidFile},
-			health.HTTP{URL: "http://127.0.0.1" + healthPath},
+			health.HTTP{URL: f.healthURL()},
 		)
 	}
 	return l2vip.New(config)

@@ -6,17 +6,22 @@ import (
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ethernet"
+	"github.com/mdlayher/ndp"
 	"github.com/mdlayher/packet"
+	"golang.org/x/net/ipv6"
 
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
-// watch listens at a node's port to the ARP of the network, and enters on the
-// board who answers for vip or announces it, whatever the speakers say.
+// protoICMPv6 is the next header of an IPv6 packet that NDP is in.
+const protoICMPv6 = 58
+
+// watch listens at a node's port to the ARP or NDP of the network, and enters on
+// the board who answers for vip or announces it, whatever the speakers say.
 func (l *lab) watch(node *testnet.Node, vip netip.Addr) error {
 	err := node.Do(func() error {
 		port := &net.Interface{Index: node.Index, Name: node.Interface, HardwareAddr: node.HardwareAddr}
-		conn, err := packet.Listen(port, packet.Raw, int(ethernet.EtherTypeARP), nil)
+		conn, err := packet.Listen(port, packet.Raw, int(l.family.etherType), nil)
 		if err == nil {
 			l.wire = conn
 		}
@@ -40,12 +45,23 @@ func (l *lab) watch(node *testnet.Node, vip netip.Addr) error {
 	return nil
 }
 
-// claimant returns who says in a frame that vip is at its hardware address.
+// claimant returns who says in a frame that vip is at its hardware address: by an
+// ARP packet, or by a neighbor advertisement.
 func claimant(frame []byte, vip netip.Addr) (net.HardwareAddr, bool) {
 	var outer ethernet.Frame
-	var inner arp.Packet
-	if outer.UnmarshalBinary(frame) != nil || inner.UnmarshalBinary(outer.Payload) != nil || inner.SenderIP != vip {
+	if outer.UnmarshalBinary(frame) != nil {
 		return nil, false
 	}
-	return inner.SenderHardwareAddr, true
+	if outer.EtherType == ethernet.EtherTypeARP {
+		var inner arp.Packet
+		claims := inner.UnmarshalBinary(outer.Payload) == nil && inner.SenderIP == vip
+		return inner.SenderHardwareAddr, claims
+	}
+	header, err := ipv6.ParseHeader(outer.Payload)
+	if err != nil || header.NextHeader != protoICMPv6 {
+		return nil, false
+	}
+	message, _ := ndp.ParseMessage(outer.Payload[ipv6.HeaderLen:]) // nil with an error
+	advertisement, ok := message.(*ndp.NeighborAdvertisement)
+	return outer.Source, ok && advertisement.TargetAddress == vip
 }
