@@ -54,9 +54,11 @@ vrrp_instance bench {
 `))
 
 // keepalivedPriorities are the priorities of the nodes. A backup waits for
-// (256-priority)/256 of an advert more before it takes over: so high ones are the
-// quickest. They differ by enough for the last backup to hear the first.
-var keepalivedPriorities = []int{254, 250, 200}
+// (256-priority)/256 of an advert more before it takes over: so a high one is the
+// quickest, and the last node, which never has to lead, is nearly an advert behind:
+// enough to hear the first. Where two take over at once, the one that gives way
+// may have had the last word with the clients.
+var keepalivedPriorities = []int{254, 250, 1}
 
 // keepalived is keepalived as a system, with a time between adverts in seconds.
 func keepalived(name, advert string) system {
