@@ -7,13 +7,14 @@
 // The lab is three nodes, a client and a watcher on one bridge, each a network
 // namespace, made anew for every run. Each node has an application that echoes
 // datagrams sent to the address with the node's name, and a speaker of the
-// system under test. The client sends a numbered datagram every millisecond, by a
-// schedule that nothing delays. The gap is the longest time between the sending
-// of two datagrams that were answered, with none answered between them, around
-// what happens; so one millisecond means that nobody noticed. The watcher asks
-// who has the address a hundred times a second, and notes who answers and who
-// announces it. Client, watcher and applications run with real-time priority
-// where that is allowed, so that they do not measure themselves.
+// system under test. The client sends a numbered datagram every millisecond,
+// whether those before were answered or not. The gap is the longest time between
+// the sending of two datagrams that were answered, with none answered between
+// them, around what happens; so one millisecond means that nobody noticed. The
+// watcher asks who has the address a hundred times a second, and notes who
+// answers and who announces it. Client, watcher and applications run with
+// real-time priority where that is allowed, so that they do not measure
+// themselves.
 //
 // The systems take turns, and every run meets what happens at a random moment.
 // keepalived is Debian's package with its defaults but for the interval of its

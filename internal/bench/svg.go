@@ -58,7 +58,7 @@ func drawPicture(w io.Writer, all results) error {
 	text(24, 48, `font-size="11" fill="#777"`, "Longest gap between answered datagrams, one sent each millisecond. Bar: median; dots: each run. Logarithmic.")
 	for ms := axisFrom; ms <= axisTo; ms *= 10 {
 		x := axis(ms)
-		fmt.Fprintf(&d, `<line x1="%.1f" y1="%d" x2="%.1[1]f" y2="%d" stroke="#e3e6ea"/>`+"\n", x, svgTop-4, height-svgBottom)
+		fmt.Fprintf(&d, `<line x1="%.1f" y1="%d" x2="%.1[1]f" y2="%[3]d" stroke="#e3e6ea"/>`+"\n", x, svgTop-4, height-svgBottom)
 		label := fmt.Sprintf("%.0f ms", ms)
 		if ms >= 1000 {
 			label = fmt.Sprintf("%.0f s", ms/1000)
