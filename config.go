@@ -17,6 +17,7 @@ import (
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/heartbeat"
 	"github.com/l2vip/l2vip/health"
 	"github.com/l2vip/l2vip/internal/conferr"
 	"github.com/l2vip/l2vip/pool"
@@ -145,6 +146,16 @@ type Config struct {
 	// does, and otherwise DefaultLease.
 	Lease time.Duration
 
+	// Profile is the timings by which a failed node is noticed. The zero value
+	// is safe on any local network.
+	Profile Profile
+	// Heartbeat finds out fast that a node can no longer be heard on the
+	// segment where the clients are. Nil stands for package
+	// election/heartbeat's, with the timings of Profile and the Membership's
+	// cluster and key; but for NoHeartbeat with Alone, and with an Announcer
+	// that is not package announce's.
+	Heartbeat Heartbeat
+
 	// Strangers says what to do when a station outside of the cluster claims an
 	// address that this node holds. The zero value is Defend.
 	Strangers StrangerPolicy
@@ -251,8 +262,38 @@ func (c Config) validated() (Config, error) {
 		errs.Merge("", err)
 		c.Announcer = a
 	}
+	errs.Merge("Profile", c.Profile.validate())
+	if c.Heartbeat == nil {
+		h, err := c.heartbeat()
+		errs.Merge("Heartbeat", err)
+		c.Heartbeat = h
+	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c, errs.Err()
+}
+
+// cluster is a Membership that knows the name of its cluster, and keys for other
+// protocols in it.
+type cluster interface {
+	Cluster() string
+	Derive(purpose string) []byte
+}
+
+// heartbeat returns the one that a nil Heartbeat stands for.
+func (c *Config) heartbeat() (Heartbeat, error) {
+	if _, wire := c.Announcer.(*announce.Announcer); !wire || c.Membership == Alone {
+		return NoHeartbeat, nil
+	}
+	p := c.Profile.filled()
+	h := heartbeat.Config{Interval: p.Beat, Misses: p.Misses, Logger: c.Logger}
+	if m, ok := c.Membership.(cluster); ok {
+		h.Cluster, h.Key = m.Cluster(), m.Derive("heartbeat")
+	}
+	d, err := heartbeat.New(h)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // maxName bounds the names that travel between members, in bytes.

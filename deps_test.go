@@ -16,16 +16,17 @@ func TestDirections(t *testing.T) {
 	// For each package, the packages of the module that it may depend on.
 	shared := []string{"/internal/conferr", "/internal/clock"}
 	rules := map[string][]string{
-		"":                  {"/pool", "/election", "/health", "/announce"},
-		"/pool":             {},
-		"/pool/manifest":    {"/pool"},
-		"/election":         {},
-		"/election/gossip":  {"/election"},
-		"/health":           {},
-		"/announce":         {},
-		"/internal/clock":   {},
-		"/internal/conferr": {},
-		"/internal/testnet": {},
+		"":                    {"/pool", "/election", "/election/heartbeat", "/health", "/announce"},
+		"/pool":               {},
+		"/pool/manifest":      {"/pool"},
+		"/election":           {},
+		"/election/gossip":    {"/election"},
+		"/election/heartbeat": {},
+		"/health":             {},
+		"/announce":           {},
+		"/internal/clock":     {},
+		"/internal/conferr":   {},
+		"/internal/testnet":   {},
 	}
 	for pkg, allowed := range rules {
 		for _, dep := range deps(t, "."+pkg) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/heartbeat"
 	"github.com/l2vip/l2vip/health"
 )
 
@@ -24,6 +25,7 @@ type situation struct {
 	facts    announce.Facts // addresses sorted
 	health   map[string]health.State
 	others   []election.Offer
+	peers    []heartbeat.Peer
 	joined   bool // another member was joined, or the start hold has passed
 	draining bool
 	deserted bool // the lease ran out, and the others have not been heard since
@@ -79,6 +81,7 @@ type plan struct {
 	positions   []position            // one for each address of the roster
 	assignments []announce.Assignment // of the addresses this node is selected for
 	members     memberCount
+	pulse       pulse
 	stations    map[election.HardwareAddr]string // the members, live and former ones, whose these are
 	exchange    bool                             // an exchange with another member is wanted now
 	wake        time.Duration                    // when time alone changes the plan; zero for never
@@ -102,6 +105,7 @@ func (s *situation) next(before *plan) *plan {
 	s.matchFacts()
 	held, contested := before.holding()
 	p.members, p.wake = before.members.next(s.now, len(s.others)+1, held, contested)
+	p.pulse = s.pulse(p, before.pulse)
 	p.offer = election.Offer{
 		Node: s.config.Name, Config: s.roster.digest, Labels: s.config.Labels, Hardware: hardware(s.facts),
 		Members: p.members.count,
@@ -114,7 +118,7 @@ func (s *situation) next(before *plan) *plan {
 
 	// What the node does changes its offer and with it the view; one more
 	// round settles that, because nobody else moves meanwhile.
-	p.view = before.view.Next(s.policy(), s.live(p.offer))
+	p.view = before.view.Next(s.policy(), s.live(p))
 	p.stations = stations(before.stations, p.view)
 	entries := make([]election.Entry, len(p.positions))
 	for i := range p.positions {
@@ -123,7 +127,7 @@ func (s *situation) next(before *plan) *plan {
 	}
 	if !slices.Equal(entries, p.offer.Entries) {
 		p.offer.Entries = entries // the view keeps the ones before
-		p.view = p.view.Next(s.policy(), s.live(p.offer))
+		p.view = p.view.Next(s.policy(), s.live(p))
 	}
 	for i := range p.positions {
 		p.positions[i].contested = p.positions[i].holds && p.decision(i).Holders > 1
@@ -142,15 +146,16 @@ func (s *situation) policy() election.Policy {
 	return election.Policy{MinMembers: s.config.MinMembers}
 }
 
-// live returns the offers of all live members, this node's among them.
-func (s *situation) live(own election.Offer) []election.Offer {
+// live returns the offers of all live members, this node's among them: of those
+// that the membership knows, less those that heartbeats miss.
+func (s *situation) live(p *plan) []election.Offer {
 	live := make([]election.Offer, 0, len(s.others)+1)
-	for _, o := range s.others {
-		if o.Node != own.Node {
-			live = append(live, o)
+	for i := range s.others {
+		if o := &s.others[i]; o.Node != p.offer.Node && !p.pulse.silent(o) {
+			live = append(live, *o)
 		}
 	}
-	return append(live, own)
+	return append(live, p.offer)
 }
 
 // time keeps since when the node is a candidate for the address.

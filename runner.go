@@ -14,6 +14,7 @@ import (
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/heartbeat"
 	"github.com/l2vip/l2vip/health"
 	"github.com/l2vip/l2vip/internal/clock"
 	"github.com/l2vip/l2vip/internal/conferr"
@@ -35,6 +36,7 @@ type Runner struct {
 	roster   *roster
 	facts    *announce.Facts // nil before the first report
 	others   []election.Offer
+	peers    []heartbeat.Peer
 	health   map[string]health.State
 	draining bool
 }
@@ -142,7 +144,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	l := &loop{
 		Runner:   r,
 		plan:     r.firstPlan(),
-		failures: make(chan error, 2),
+		failures: make(chan error, 3),
 		synced:   make(chan bool, 1),
 	}
 	return l.run(ctx)
@@ -155,7 +157,7 @@ func (r *Runner) firstPlan() *plan {
 
 // situation returns what is known now. The caller holds the lock, or is New.
 func (r *Runner) situation() situation {
-	s := situation{config: &r.config, roster: r.roster, health: make(map[string]health.State), others: r.others, draining: r.draining}
+	s := situation{config: &r.config, roster: r.roster, health: make(map[string]health.State), others: r.others, peers: r.peers, draining: r.draining}
 	if r.facts != nil {
 		s.facts = *r.facts
 	}
@@ -175,6 +177,14 @@ func (r *Runner) update(offers []election.Offer) {
 	if r.others == nil {
 		r.others = []election.Offer{} // joined, and alone
 	}
+	r.mu.Unlock()
+	r.signal()
+}
+
+// beat takes what heartbeats tell of the other members.
+func (r *Runner) beat(peers []heartbeat.Peer) {
+	r.mu.Lock()
+	r.peers = peers
 	r.mu.Unlock()
 	r.signal()
 }
@@ -202,7 +212,7 @@ type loop struct {
 	roster  *roster // the one that plan is of
 	sources *group  // the health sources of that roster
 
-	failures chan error // of the membership and the announcer
+	failures chan error // of the membership, the announcer and the heartbeat
 	failure  error      // the first of them
 	synced   chan bool  // outcomes of Sync
 	syncing  bool
@@ -214,8 +224,9 @@ type loop struct {
 	origin   time.Duration
 	started  time.Duration
 	renewed  time.Duration
-	deserted time.Duration // since when the lease is void; zero if it holds
-	released time.Duration // when an address was last given up; zero for never
+	deserted time.Duration   // since when the lease is void; zero if it holds
+	released time.Duration   // when an address was last given up; zero for never
+	beats    heartbeat.State // what was last said by heartbeats
 	joined   bool
 	assigned bool
 	stopping bool
@@ -238,16 +249,20 @@ func (l *loop) run(ctx context.Context) error {
 
 	// The children outlive ctx, to hand over.
 	ctx, done := context.WithoutCancel(ctx), ctx.Done()
-	announcer, membership, background := newGroup(ctx), newGroup(ctx), newGroup(ctx)
+	announcer, membership, heart, background := newGroup(ctx), newGroup(ctx), newGroup(ctx), newGroup(ctx)
 	l.start(announcer, "announce", func(ctx context.Context) error { return l.config.Announcer.Run(ctx, l.report) })
 	l.start(membership, "membership", func(ctx context.Context) error {
 		return l.config.Membership.Run(ctx, l.config.Name, l.update)
+	})
+	l.start(heart, "heartbeat", func(ctx context.Context) error {
+		return l.config.Heartbeat.Run(ctx, l.config.Name, l.beat)
 	})
 	l.startSources(ctx)
 	defer func() {
 		l.sources.stop()
 		background.stop()
 		announcer.stop()
+		heart.stop()
 		membership.stop() // last: the others learn from it that this node leaves
 	}()
 
@@ -292,7 +307,7 @@ func (l *loop) run(ctx context.Context) error {
 // now returns the time by the loop's clock.
 func (l *loop) now() time.Duration { return clock.Now() - l.origin }
 
-// start runs one of the two children without which nothing works.
+// start runs one of the children without which nothing works.
 func (l *loop) start(g *group, name string, run func(context.Context) error) {
 	g.start(func(ctx context.Context) {
 		err := run(ctx)
@@ -427,6 +442,10 @@ func (l *loop) turn(background *group, now time.Duration) error {
 		l.assigned = true
 	}
 	l.config.Membership.Publish(after.offer)
+	if state := beats(s.facts, holds > 0, ""); !reflect.DeepEqual(state, l.beats) {
+		l.beats = state
+		l.config.Heartbeat.Set(state)
+	}
 
 	last := l.status.Swap(&snapshot{situation: s, plan: after, taken: time.Now()})
 	l.tell(before, after, &last.situation, &s)

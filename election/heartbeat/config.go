@@ -19,11 +19,16 @@ const (
 	DefaultIdle     = 100 * time.Millisecond
 )
 
+// The bounds of an interval.
+const (
+	MinInterval = 500 * time.Microsecond
+	MaxInterval = 10 * time.Second
+)
+
 const (
 	// The bounds of what a frame has room for, and of what makes sense.
-	maxName, maxCluster      = 512, 128
-	minInterval, maxInterval = 500 * time.Microsecond, 10 * time.Second
-	minMisses, maxMisses     = 2, 100
+	maxName, maxCluster  = 512, 128
+	minMisses, maxMisses = 2, 100
 )
 
 // Config is what [New] needs. The zero value is good for a network where frames
@@ -73,14 +78,14 @@ func (c *Config) settle() error {
 	if c.Idle == 0 {
 		c.Idle = max(DefaultIdle, c.Interval)
 	}
-	if c.Interval < minInterval || c.Interval > maxInterval {
-		errs.Addf("Interval", "%v is not between %v and %v", c.Interval, minInterval, maxInterval)
+	if c.Interval < MinInterval || c.Interval > MaxInterval {
+		errs.Addf("Interval", "%v is not between %v and %v", c.Interval, MinInterval, MaxInterval)
 	}
 	if c.Misses < minMisses || c.Misses > maxMisses {
 		errs.Addf("Misses", "%d is not between %d and %d", c.Misses, minMisses, maxMisses)
 	}
-	if c.Idle < c.Interval || c.Idle > maxInterval {
-		errs.Addf("Idle", "%v is not between the interval of %v and %v", c.Idle, c.Interval, maxInterval)
+	if c.Idle < c.Interval || c.Idle > MaxInterval {
+		errs.Addf("Idle", "%v is not between the interval of %v and %v", c.Idle, c.Interval, MaxInterval)
 	}
 	return errs.Err()
 }
@@ -90,9 +95,11 @@ func threshold(interval time.Duration, misses int) time.Duration {
 	return interval * time.Duration(misses)
 }
 
-// askTime is for how long the others may answer: a couple of milliseconds, as
-// two frames take.
-func askTime(interval time.Duration) time.Duration { return max(2*time.Millisecond, interval) }
+// askTime is for how long the others may answer, on a network where beats come at
+// that interval: a couple of milliseconds for the fastest.
+func askTime(interval time.Duration) time.Duration {
+	return min(max(interval, 2*time.Millisecond), 40*time.Millisecond)
+}
 
 // Detection returns how long after its last beat a member that holds addresses is
 // taken for dead, if it is: the misses, and the time for the others to answer. The

@@ -421,7 +421,7 @@ type lateness struct{ average time.Duration }
 
 func (l *lateness) note(late time.Duration) {
 	const share = 16
-	l.average += (min(late, maxInterval) - l.average) / share
+	l.average += (min(late, MaxInterval) - l.average) / share
 }
 
 // usual returns an interval that the thread mostly keeps.

@@ -244,7 +244,7 @@ func (f *frame) setNumber(field protowire.Number, n uint64) {
 	case fieldKind:
 		f.kind = kind(min(n, 255))
 	case fieldInterval:
-		f.interval = time.Duration(min(n, uint64(maxInterval/time.Microsecond))) * time.Microsecond
+		f.interval = time.Duration(min(n, uint64(MaxInterval/time.Microsecond))) * time.Microsecond
 	case fieldHolds:
 		f.holds = n != 0
 	case fieldMissing:
@@ -279,5 +279,5 @@ func (f *frame) valid() bool {
 	return f.sender != "" && len(f.sender) <= maxName && utf8.ValidString(f.sender) &&
 		len(f.subject) <= maxName && len(f.membership) <= maxMembership &&
 		(len(f.address) == 0 || len(f.address) == 4 || len(f.address) == 16) &&
-		f.instance != 0 && f.sequence != 0 && (f.kind != kindBeat || f.interval >= minInterval)
+		f.instance != 0 && f.sequence != 0 && (f.kind != kindBeat || f.interval >= MinInterval)
 }

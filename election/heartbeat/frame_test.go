@@ -15,7 +15,7 @@ func drawFrame(t *rapid.T) *frame {
 		instance:   rapid.Uint64Min(1).Draw(t, "instance"),
 		sequence:   rapid.Uint64Min(1).Draw(t, "sequence"),
 		kind:       kind(rapid.IntRange(1, 6).Draw(t, "kind")),
-		interval:   time.Duration(rapid.Int64Range(500, int64(maxInterval/time.Microsecond)).Draw(t, "interval")) * time.Microsecond,
+		interval:   time.Duration(rapid.Int64Range(500, int64(MaxInterval/time.Microsecond)).Draw(t, "interval")) * time.Microsecond,
 		holds:      rapid.Bool().Draw(t, "holds"),
 		address:    rapid.SampledFrom([][]byte{nil, {192, 0, 2, 1}, make([]byte, 16)}).Draw(t, "address"),
 		membership: rapid.StringN(0, 10, maxMembership).Draw(t, "membership"),

@@ -1,0 +1,78 @@
+package l2vip
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/l2vip/l2vip/election/heartbeat"
+	"github.com/l2vip/l2vip/internal/conferr"
+)
+
+// Profile is the timings by which a failed node is noticed. A field that is zero is
+// that of the default profile, which is safe on any local network. All nodes of a
+// cluster should have the same.
+//
+//	                              default     Fast        Slow
+//	Beat                          40 ms       2 ms        250 ms
+//	Misses                        5           5           8
+//	silent node noticed within    280 ms      14 ms       2.3 s     Beat × (Misses + 1) and the time to ask
+//	Probe                         100 ms      100 ms      500 ms
+//	dead process noticed within   0.5 s       0.5 s       2.5 s     by the membership
+//	frames a second of a holder   25          500         4
+type Profile struct {
+	// Beat is the time between two heartbeats of a node that holds addresses.
+	// See [heartbeat.Config].
+	Beat time.Duration
+	// Misses is how many heartbeats must be missed before the others are asked
+	// for the node.
+	Misses int
+	// Probe is the interval that everything in the membership derives from:
+	// pass it as gossip.Config.ProbeInterval. The Runner does not use it.
+	Probe time.Duration
+}
+
+// DefaultProfile is what a zero Profile stands for.
+func DefaultProfile() Profile {
+	return Profile{Beat: 40 * time.Millisecond, Misses: 5, Probe: 100 * time.Millisecond}
+}
+
+// Fast is for a local network where frames take less than a millisecond: a node
+// whose link or kernel fails is replaced within some 15 ms.
+func Fast() Profile {
+	return Profile{Beat: 2 * time.Millisecond, Misses: 5, Probe: 100 * time.Millisecond}
+}
+
+// Slow is for networks that lose frames or hold them up for long: wireless ones,
+// or bridges over wide areas.
+func Slow() Profile {
+	return Profile{Beat: 250 * time.Millisecond, Misses: 8, Probe: 500 * time.Millisecond}
+}
+
+// filled returns the profile without zero fields.
+func (p Profile) filled() Profile {
+	d := DefaultProfile()
+	return Profile{Beat: cmp.Or(p.Beat, d.Beat), Misses: cmp.Or(p.Misses, d.Misses), Probe: cmp.Or(p.Probe, d.Probe)}
+}
+
+// validate returns which timings can't work.
+func (p Profile) validate() error {
+	var errs conferr.List
+	p = p.filled()
+	if p.Beat < heartbeat.MinInterval || p.Beat > heartbeat.MaxInterval {
+		errs.Addf("Beat", "%v is not between %v and %v", p.Beat, heartbeat.MinInterval, heartbeat.MaxInterval)
+	}
+	if p.Misses < 2 {
+		errs.Addf("Misses", "%d: a single frame that is lost must not count, so 2 at least", p.Misses)
+	}
+	if p.Probe < 0 {
+		errs.Addf("Probe", "%v is negative", p.Probe)
+	}
+	return errs.Err()
+}
+
+// Detection returns within what time a node that nobody can hear any more, its
+// kernel included, is taken for dead.
+func (p Profile) Detection() time.Duration {
+	p = p.filled()
+	return p.Beat + heartbeat.Config{Interval: p.Beat, Misses: p.Misses}.Detection()
+}

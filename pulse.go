@@ -1,0 +1,118 @@
+package l2vip
+
+import (
+	"context"
+	"time"
+
+	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/heartbeat"
+)
+
+// Heartbeat finds out fast that a member which holds addresses can no longer be
+// heard. Package election/heartbeat has one.
+type Heartbeat interface {
+	// Run beats as the member self, and reports all members that beat whenever
+	// something about them has changed, until ctx is cancelled.
+	Run(ctx context.Context, self string, report func([]heartbeat.Peer)) error
+	// Set replaces what this member says of itself; it takes effect at once.
+	Set(heartbeat.State)
+}
+
+// NoHeartbeat is the Heartbeat of a node that relies on its Membership alone.
+var NoHeartbeat Heartbeat = noHeartbeat{}
+
+type noHeartbeat struct{}
+
+func (noHeartbeat) Run(ctx context.Context, _ string, _ func([]heartbeat.Peer)) error {
+	<-ctx.Done()
+	return nil
+}
+
+func (noHeartbeat) Set(heartbeat.State) {}
+
+// version is a version of a member's offer.
+type version struct{ instance, revision uint64 }
+
+func versionOf(o *election.Offer) version { return version{o.Instance, o.Revision} }
+
+func (v version) newer(old version) bool {
+	if v.instance != old.instance {
+		return v.instance > old.instance
+	}
+	return v.revision > old.revision
+}
+
+// pulse is what heartbeats say on top of the membership: what a member had offered
+// when it fell silent is void. It counts again when a newer offer arrives, or when
+// the member is heard again and an exchange has brought none.
+type pulse map[string]fallen
+
+// fallen is a member that fell silent.
+type fallen struct {
+	offered version
+	heard   time.Duration // since when it is heard again; zero if it is not
+}
+
+// pulse returns the one that follows before, and wants the exchange that is due.
+func (s *situation) pulse(p *plan, before pulse) pulse {
+	dead := make(map[string]bool)
+	for i := range s.peers {
+		dead[s.peers[i].Node] = s.peers[i].Dead
+	}
+	next := make(pulse)
+	for i := range s.others {
+		node, offered := s.others[i].Node, versionOf(&s.others[i])
+		f, fell := before[node]
+		switch {
+		case dead[node]:
+			if !fell {
+				f.offered = offered
+			}
+			f.heard = 0
+			next[node] = f
+		case fell && !offered.newer(f.offered):
+			if f.heard == 0 {
+				f.heard = s.now
+			}
+			if s.exchange.done && s.exchange.began >= f.heard {
+				continue
+			}
+			next[node] = f
+			if s.exchange.began < f.heard {
+				again := s.exchange.began + revivalPause
+				p.exchange = p.exchange || s.exchange.began == 0 || s.now >= again
+				p.wakeAt(s.now, again)
+			}
+		}
+	}
+	return next
+}
+
+// revivalPause is the least time between two exchanges because of members that
+// are heard again.
+const revivalPause = 100 * time.Millisecond
+
+// silent reports whether the offer is void.
+func (p pulse) silent(o *election.Offer) bool {
+	f, fell := p[o.Node]
+	return fell && !versionOf(o).newer(f.offered)
+}
+
+// beats returns what this node is to say of itself by heartbeats: the links that
+// it announces on, each with an address that the kernel answers for.
+func beats(facts announce.Facts, holds bool, membership string) heartbeat.State {
+	state := heartbeat.State{Holds: holds, Membership: membership}
+	for i := range facts.Links {
+		l := &facts.Links[i]
+		if l.Problem != "" || len(l.HardwareAddr) != 6 {
+			continue
+		}
+		link := heartbeat.Link{Index: l.Index, HardwareAddr: [6]byte(l.HardwareAddr)}
+		if len(l.Prefixes) > 0 {
+			link.Addr = l.Prefixes[0].Addr()
+		}
+		state.Links = append(state.Links, link)
+	}
+	return state
+}

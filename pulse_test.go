@@ -1,0 +1,66 @@
+package l2vip
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/heartbeat"
+)
+
+func TestPulse(t *testing.T) {
+	offers := func(revision uint64) []election.Offer {
+		return []election.Offer{{Node: "a", Instance: 1, Revision: revision}, {Node: "b", Instance: 1, Revision: 1}}
+	}
+	peers := func(dead bool) []heartbeat.Peer {
+		return []heartbeat.Peer{{Node: "a", Dead: dead}, {Node: "b"}, {Node: "unknown", Dead: true}}
+	}
+	silent := func(p pulse, revision uint64) (names []string) {
+		for _, o := range offers(revision) {
+			if p.silent(&o) {
+				names = append(names, o.Node)
+			}
+		}
+		return names
+	}
+	s := &situation{now: 1}
+	next := func(p pulse, dead bool, revision uint64) (pulse, *plan) {
+		s.now++
+		s.peers, s.others = peers(dead), offers(revision)
+		after := &plan{}
+		return s.pulse(after, p), after
+	}
+	p, _ := next(nil, false, 5)
+	require.Empty(t, silent(p, 5))
+
+	p, _ = next(p, true, 5)
+	require.Equal(t, []string{"a"}, silent(p, 5))
+	require.Empty(t, silent(p, 6), "a newer offer is believed")
+	p, _ = next(p, true, 6)
+	require.Empty(t, silent(p, 6), "and stays so, though it is not heard yet")
+	p, _ = next(p, false, 6)
+	require.Empty(t, p)
+
+	// Heard again with the same offer: an exchange decides.
+	p, _ = next(nil, true, 5)
+	s.exchange = exchange{began: s.now, done: true}
+	p, after := next(p, false, 5)
+	require.Equal(t, []string{"a"}, silent(p, 5), "it was not heard yet when that began")
+	require.NotZero(t, after.wake, "another one, but not at once")
+	s.now += revivalPause
+	p, after = next(p, false, 5)
+	require.True(t, after.exchange)
+	s.exchange = exchange{began: s.now, done: true}
+	p, after = next(p, false, 5)
+	require.Empty(t, silent(p, 5))
+	require.False(t, after.exchange)
+
+	// It falls silent once more: what it offers now is void again.
+	p, _ = next(p, true, 5)
+	require.Equal(t, []string{"a"}, silent(p, 5))
+
+	// A member that the membership has lost is forgotten.
+	s.others = offers(5)[1:]
+	require.Empty(t, s.pulse(&plan{}, p))
+}
