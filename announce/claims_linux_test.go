@@ -194,6 +194,7 @@ func TestDefense(t *testing.T) {
 			s.change(0, func(a *Assignment) { a.Claim++ })
 			defend()
 			require.Len(t, s.run(0), framesOf(a))
+			require.Equal(t, 1, s.claims[a].sent, "its repeats follow")
 		})
 	}
 }
