@@ -21,14 +21,16 @@
 //	pool/manifest/       reads MetalLB's IPAddressPool and L2Advertisement manifests
 //	election/            who owns an address: pure, no clock, no I/O, no logging
 //	election/gossip/     the membership engine: hashicorp/memberlist behind Membership
+//	election/heartbeat/  who can't be heard where the clients are, found out in milliseconds
 //	health/              is the application up: sources, checks, the monitor
 //	announce/            the wire: ARP and NDP, bursts, probes, rivals, links, binding
 //	internal/testnet/    labs: an in-memory network, and namespaces joined by a bridge
+//	internal/bench/      l2vip and keepalived, measured side by side
 //	examples/            announce, embed, failover
 //
 // pool, election, health and announce import none of each other. This package
-// imports those four and neither gossip nor manifest: a program that brings its
-// own membership links no memberlist.
+// imports those four and heartbeat, and neither gossip nor manifest: a program
+// that brings its own membership links no memberlist.
 //
 // # The way of the data
 //
@@ -38,14 +40,15 @@
 //	                                      │     │ Publish(Offer)
 //	                                      │     ▼
 //	             Membership: every live member's offer
+//	             Heartbeat: less those that can't be heard
 //	                                      │     ▼
 //	                                      │  election: View.Next (pure)
 //	                                      │     ▼
 //	                                      └─ the loop ─► announce.Set ─► clients
 //
 // The Runner's loop is the only place where the streams meet. On any change it
-// takes a snapshot of what is known (situation), computes what follows (plan.go and
-// rival.go, pure), hands the Announcer the whole desired state and publishes the node's
+// takes a snapshot of what is known (situation), computes what follows (plan.go,
+// rival.go and pulse.go, pure), hands the Announcer the whole desired state and publishes the node's
 // offer. The Announcer reports facts; only the root decides.
 //
 // # How an address moves
@@ -64,6 +67,11 @@
 // until its successor's claim arrives (Config.HandoverTimeout at most). So does
 // Run when its context is cancelled, which then keeps the addresses bound for
 // Config.Linger, and leaves.
+//
+// A node whose port, kernel or power fails is noticed by its heartbeats, in the
+// time that [Profile] tells, and one whose process dies by the membership: as long
+// as the kernel of a node gives a sign of life, clients still reach what they
+// reached before, and there is no hurry.
 //
 // A node answers only while its lease holds, which the loop renews. One that was
 // stopped, starved or suspended for longer than Config.Lease is silent when it

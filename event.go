@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/health"
 )
@@ -20,6 +21,9 @@ const (
 	// Claimed: this node answers for Addr now. Node is the member that handed
 	// it over, if one did.
 	Claimed Kind = "claimed"
+	// Announced: the first announcement of this node's claim of Addr was sent; the
+	// time between Claimed and this is what the announcer took.
+	Announced Kind = "announced"
 	// Released: this node no longer answers for Addr.
 	Released Kind = "released"
 	// HolderChanged: Node answers for Addr now, as this node sees it; nobody if
@@ -51,6 +55,10 @@ const (
 	// MemberJoined and MemberLeft: Node is a live member, or no longer.
 	MemberJoined Kind = "member-joined"
 	MemberLeft   Kind = "member-left"
+	// MemberSilent: Node is live for all that the Membership knows, but its
+	// heartbeats are missing, and it can't be heard. It counts as gone until it
+	// says something new.
+	MemberSilent Kind = "member-silent"
 	// MemberOffered: Node's offer is known; from now on it counts in decisions.
 	MemberOffered Kind = "member-offered"
 	// ConfigDiffers: Node is configured differently from this node.
@@ -65,7 +73,7 @@ const (
 type Event struct {
 	// Seq numbers the events of a Runner from 1 on, without gaps.
 	Seq uint64
-	// Time is when it happened.
+	// Time is when it happened, or when the loop turned that noticed it.
 	Time time.Time
 	// Kind is what happened.
 	Kind Kind
@@ -119,7 +127,10 @@ func (e *events) emit(ev Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.last++
-	ev.Seq, ev.Time = e.last, time.Now()
+	ev.Seq = e.last
+	if ev.Time.IsZero() {
+		ev.Time = time.Now()
+	}
 	if len(e.kept) == keptEvents {
 		e.kept = slices.Delete(e.kept, 0, keptEvents/2)
 	}
@@ -190,6 +201,7 @@ func (l *loop) tell(before, after *plan, old, s *situation) {
 			}
 			l.note(about.with(kind, now.from, ""))
 		}
+		l.tellAnnounced(about, now, s.matched[i], old)
 		handed := now.from != "" && !was.holds // and not given up yet by who hands it over
 		if now.contested && !was.contested && !handed {
 			l.note(about.with(Contested, "", ""))
@@ -199,6 +211,19 @@ func (l *loop) tell(before, after *plan, old, s *situation) {
 			l.note(about.with(HolderChanged, decision.Holder, ""))
 		}
 	}
+}
+
+// tellAnnounced emits that the claim is on the wire.
+func (l *loop) tellAnnounced(about Event, now *position, fact *announce.Address, old *situation) {
+	if fact == nil || fact.Announced.IsZero() || !now.holds || fact.Claim != now.claim {
+		return
+	}
+	i, known := slices.BinarySearchFunc(old.facts.Addresses, about.Addr, func(a announce.Address, addr netip.Addr) int { return a.Addr.Compare(addr) })
+	if known && old.facts.Addresses[i].Announced.Equal(fact.Announced) {
+		return
+	}
+	about.Time = fact.Announced
+	l.note(about.with(Announced, "", ""))
 }
 
 // tellRival emits what has changed about another station that claims an address.
@@ -252,9 +277,14 @@ func (l *loop) tellMembers(before, after *election.View, s *situation) {
 		}
 	}
 	for o := range before.Offers() {
-		if _, live := after.Offer(o.Node); !live {
-			l.note(Event{Kind: MemberLeft, Node: o.Node})
+		if _, live := after.Offer(o.Node); live {
+			continue
 		}
+		kind := MemberLeft
+		if slices.ContainsFunc(s.others, func(other election.Offer) bool { return other.Node == o.Node }) {
+			kind = MemberSilent
+		}
+		l.note(Event{Kind: kind, Node: o.Node})
 	}
 }
 
@@ -266,6 +296,9 @@ func (ev Event) with(kind Kind, node, detail string) Event {
 
 // note emits and logs an event.
 func (l *loop) note(ev Event) {
+	if ev.Time.IsZero() {
+		ev.Time = l.turned
+	}
 	l.events.emit(ev)
 	args := make([]any, 0, 10)
 	if ev.Addr.IsValid() {

@@ -226,6 +226,7 @@ type loop struct {
 	renewed  time.Duration
 	deserted time.Duration   // since when the lease is void; zero if it holds
 	released time.Duration   // when an address was last given up; zero for never
+	turned   time.Time       // when the loop last turned
 	beats    heartbeat.State // what was last said by heartbeats
 	joined   bool
 	assigned bool
@@ -404,6 +405,7 @@ func (l *loop) sync(g *group, now time.Duration) {
 
 // turn makes the plan that follows from what is known now, and acts on it.
 func (l *loop) turn(background *group, now time.Duration) error {
+	l.turned = time.Now()
 	l.mu.Lock()
 	s := l.situation()
 	roster, heard := l.Runner.roster, l.facts != nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/heartbeat"
 	"github.com/l2vip/l2vip/health"
 )
 
@@ -33,6 +34,13 @@ type Status struct {
 	// Wire counts what happened on the wire; zero if the Announcer does not
 	// count.
 	Wire announce.Stats
+	// Peers are the members that beat, as this node hears them, and Beats counts
+	// what happened between them; zero if the Heartbeat does not count.
+	Peers []heartbeat.Peer
+	Beats heartbeat.Stats
+	// Realtime says that the thread that beats is scheduled in real time, so that
+	// a busy machine does not widen the beats.
+	Realtime bool
 
 	view *election.View
 }
@@ -135,10 +143,16 @@ func (r *Runner) Status() *Status {
 	s, p := &snap.situation, snap.plan
 	status := &Status{
 		Node: r.config.Name, Draining: s.draining, Deserted: s.deserted,
-		Links: slices.Clone(s.facts.Links), view: p.view,
+		Links: slices.Clone(s.facts.Links), Peers: slices.Clone(s.peers), view: p.view,
 	}
 	if counter, ok := r.config.Announcer.(interface{ Stats() announce.Stats }); ok {
 		status.Wire = counter.Stats()
+	}
+	if h, ok := r.config.Heartbeat.(interface {
+		Stats() heartbeat.Stats
+		Realtime() bool
+	}); ok {
+		status.Beats, status.Realtime = h.Stats(), h.Realtime()
 	}
 	for o := range p.view.Offers() {
 		m := Member{Name: o.Node, Offered: o.Instance != 0 || o.Node == r.config.Name}

@@ -217,6 +217,9 @@ type Address struct {
 	Detail string
 	// Probe is what came of the probe; Unknown unless Mode is Probe.
 	Probe ProbeResult
+	// Announced is when the first announcement of the claim was sent; zero if
+	// none was yet, or Mode is not Answer.
+	Announced time.Time
 	// Rival is the hardware address of another station that claims the
 	// address, the latest one, or nil if none was seen since the mode or the
 	// claim last changed.

@@ -18,6 +18,7 @@ type claim struct {
 
 	// Of Answer; due is the earlier of the two, or at once for a defense.
 	announceAt, probeAt time.Time
+	announced           time.Time // when the first one was sent; zero if none was
 	defend              bool
 
 	probe     ProbeResult // of Probe
@@ -42,7 +43,7 @@ func (e *engine) claim(assignments []Assignment) {
 		// What was not announced yet is about to be.
 		defend := a.Mode == Answer && !again && c.sent > 0 && c.Defense != a.Defense
 		if again {
-			c.probe, c.rival, c.sightedAt = Unknown, nil, time.Time{}
+			c.probe, c.rival, c.sightedAt, c.announced = Unknown, nil, time.Time{}, time.Time{}
 		}
 		c.Assignment = *a
 		on = on[:0]
@@ -154,6 +155,7 @@ func (e *engine) unschedule(c *claim) {
 // transmit sends what is due, for a bounded number of claims at a time and as
 // fast as the pacer lets it.
 func (e *engine) transmit(now time.Time) {
+	defer e.reportFirsts()
 	for range sendBatch {
 		if len(e.queue) == 0 || e.queue[0].due.After(now) || !e.pacer.ready(now) {
 			return
@@ -166,6 +168,14 @@ func (e *engine) transmit(now time.Time) {
 		default:
 			e.transmitAnswer(c, now)
 		}
+	}
+}
+
+// reportFirsts has it reported that addresses were announced, when no other waits
+// for its first announcement: of many claimed at once that is one report.
+func (e *engine) reportFirsts() {
+	if e.firsts && (len(e.queue) == 0 || e.queue[0].due.After(e.started)) {
+		e.firsts, e.changes = false, true
 	}
 }
 
@@ -214,6 +224,9 @@ func (e *engine) transmitAnswer(c *claim, now time.Time) {
 			c.defend = false
 		case c.sent == 0 && sent > 0:
 			c.sent = 1
+			if c.announced.IsZero() {
+				c.announced, e.firsts = now, true
+			}
 			c.announceAt = now.Add(announceAfter(c.sent, e.config.Refresh, 0))
 			c.probeAt = now.Add(rivalProbeAfter(e.config.RivalProbe, rand.Float64()))
 		default:

@@ -47,6 +47,7 @@ type engine struct {
 	backoff  time.Duration   // the pause before that
 	warned   map[string]bool // what was logged since all was well
 
+	firsts   bool // addresses were announced for the first time since
 	changes  bool // something may have changed since the facts were reported
 	reported *Facts
 }
