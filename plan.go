@@ -81,6 +81,8 @@ type plan struct {
 	positions   []position            // one for each address of the roster
 	assignments []announce.Assignment // of the addresses this node is selected for
 	members     memberCount
+	others      []election.Offer // the other members: those that the membership knows, and those kept
+	kept        map[string]kept
 	pulse       pulse
 	stations    map[election.HardwareAddr]string // the members, live and former ones, whose these are
 	exchange    bool                             // an exchange with another member is wanted now
@@ -103,8 +105,12 @@ const (
 func (s *situation) next(before *plan) *plan {
 	p := &plan{positions: slices.Clone(before.positions)}
 	s.matchFacts()
+	p.others = s.members(p, before)
+	s.others = p.others
 	held, contested := before.holding()
-	p.members, p.wake = before.members.next(s.now, len(s.others)+1, held, contested)
+	members, wake := before.members.next(s.now, len(s.others)+1, held, contested)
+	p.members = members
+	p.wakeAt(s.now, wake)
 	p.pulse = s.pulse(p, before.pulse)
 	p.offer = election.Offer{
 		Node: s.config.Name, Config: s.roster.digest, Labels: s.config.Labels, Hardware: hardware(s.facts),

@@ -2,6 +2,7 @@ package l2vip
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/l2vip/l2vip/announce"
@@ -87,6 +88,42 @@ func (s *situation) pulse(p *plan, before pulse) pulse {
 		}
 	}
 	return next
+}
+
+// kept is a member that the membership has lost and heartbeats have not: its
+// process is starved rather than dead.
+type kept struct {
+	instance uint64 // as its heartbeats have it
+	until    time.Duration
+}
+
+// keptFor bounds for how long heartbeats alone keep a member: what it offers may
+// change meanwhile, and nobody would hear of that.
+const keptFor = 5 * time.Second
+
+// members returns the members with those that are kept.
+func (s *situation) members(p, before *plan) []election.Offer {
+	all := s.others
+	p.kept = make(map[string]kept)
+	for _, o := range before.others {
+		if o.Instance == 0 || slices.ContainsFunc(s.others, func(other election.Offer) bool { return other.Node == o.Node }) {
+			continue
+		}
+		i := slices.IndexFunc(s.peers, func(peer heartbeat.Peer) bool { return peer.Node == o.Node })
+		if i < 0 || s.peers[i].Silent || s.peers[i].Dead {
+			continue
+		}
+		k, ok := before.kept[o.Node]
+		if !ok {
+			k = kept{instance: s.peers[i].Instance, until: s.now + keptFor}
+		}
+		if k.instance == s.peers[i].Instance && s.now < k.until {
+			p.kept[o.Node] = k
+			p.wakeAt(s.now, k.until)
+			all = append(slices.Clip(all), o)
+		}
+	}
+	return all
 }
 
 // revivalPause is the least time between two exchanges because of members that

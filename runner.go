@@ -223,7 +223,8 @@ type loop struct {
 	// included; so zero can stand for never.
 	origin   time.Duration
 	started  time.Duration
-	renewed  time.Duration
+	ticked   atomic.Int64    // when the loop last turned
+	renewed  atomic.Int64    // from when the lease runs; zero before the first time
 	deserted time.Duration   // since when the lease is void; zero if it holds
 	released time.Duration   // when an address was last given up; zero for never
 	turned   time.Time       // when the loop last turned
@@ -343,26 +344,51 @@ func (l *loop) pause(now time.Duration) time.Duration {
 	return max(0, next-now)
 }
 
-// renew extends the lease. If it has run out meanwhile, this process was stopped
-// or starved or the machine suspended, and the others may have taken over: then
-// it is void, which renew reports once, until they were heard or have had the
-// time to judge.
+// hung is for how long the loop may stand still and heartbeats renew the lease all
+// the same.
+const hung = time.Second
+
+// sent renews the lease from just before a heartbeat that was sent: proof that the
+// others could hear this node. It is called on the thread that beats, which runs
+// when a busy program starves the loop. What has run out only the loop may renew.
+func (l *loop) sent(ago time.Duration) {
+	now := l.now()
+	last, from := l.renewed.Load(), now-ago
+	if now-time.Duration(last) < l.config.Lease && now-time.Duration(l.ticked.Load()) < hung &&
+		int64(from) > last && l.renewed.CompareAndSwap(last, int64(from)) {
+		l.config.Announcer.Renew(l.config.Lease - ago)
+	}
+}
+
+// renew extends the lease at a turn of the loop. If it has run out meanwhile, this
+// process was stopped or starved or the machine suspended, and the others may have
+// taken over: then it is void, which renew reports once, until they were heard or
+// have had the time to judge.
 func (l *loop) renew(now time.Duration) (lost bool) {
-	late := now - l.renewed - l.config.Lease
-	if l.renewed > 0 && late > 0 && l.deserted == 0 {
-		l.deserted, lost = now, true
+	l.ticked.Store(int64(now))
+	from := time.Duration(l.renewed.Load())
+	late := now - from - l.config.Lease
+	switch {
+	case l.deserted > 0:
+		if !l.syncing && now-l.deserted > distrust {
+			l.trust()
+		}
+	case from > 0 && late > 0:
+		l.deserted = now
 		l.company = l.plan.view.Members() > 1
 		l.config.Logger.Warn("the lease has run out: this process did not run in time", "late", late)
 		l.events.emit(Event{Kind: LeaseLost, Detail: fmt.Sprintf("%v late", late)})
+		return true
+	default:
+		l.extend(now)
 	}
-	if l.deserted > 0 && !l.syncing && now-l.deserted > distrust {
-		l.trust()
-	}
-	l.renewed = now
-	if l.deserted == 0 {
-		l.config.Announcer.Renew(l.config.Lease)
-	}
-	return lost
+	return false
+}
+
+// extend lets the lease run from now.
+func (l *loop) extend(now time.Duration) {
+	l.renewed.Store(int64(now))
+	l.config.Announcer.Renew(l.config.Lease)
 }
 
 // inTouch reports whether the offers of all live members are known. A process
@@ -381,6 +407,7 @@ func inTouch(view *election.View, self string, company bool) bool {
 // trust lets the lease hold again.
 func (l *loop) trust() {
 	l.deserted = 0
+	l.extend(l.now())
 	l.events.emit(Event{Kind: LeaseRegained})
 	l.signal()
 }
@@ -446,6 +473,7 @@ func (l *loop) turn(background *group, now time.Duration) error {
 	l.config.Membership.Publish(after.offer)
 	if state := beats(s.facts, holds > 0, ""); !reflect.DeepEqual(state, l.beats) {
 		l.beats = state
+		state.Sent = l.sent
 		l.config.Heartbeat.Set(state)
 	}
 

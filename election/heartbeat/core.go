@@ -77,6 +77,7 @@ type peer struct {
 	interval   time.Duration
 	holds      bool
 	heard      time.Duration // the last frame
+	silent     bool          // that was long ago
 
 	state   state
 	since   time.Duration // since when it is suspected
@@ -103,6 +104,10 @@ const (
 	forgetAfter = time.Minute
 	// challengeEvery bounds how often a member is asked for a proof.
 	challengeEvery = 20 * time.Millisecond
+	// A member is silent after silentBeats of its beats have not come, and
+	// silentLeast at the least.
+	silentBeats = 4
+	silentLeast = 400 * time.Millisecond
 	// recheck is after how many thresholds a member that was excused is looked
 	// at again.
 	recheck = 5
@@ -125,7 +130,7 @@ func (c *core) picture() []Peer {
 	peers := make([]Peer, 0, len(c.peers))
 	for _, p := range c.peers {
 		peers = append(peers, Peer{
-			Node: p.name, Dead: p.state == dead, Holds: p.holds, Membership: p.membership,
+			Node: p.name, Instance: p.instance, Dead: p.state == dead, Silent: p.silent, Holds: p.holds, Membership: p.membership,
 			Interval: p.interval, HardwareAddr: p.hw,
 		})
 	}
@@ -187,8 +192,23 @@ func (c *core) advance(now time.Duration) (next time.Duration) {
 	return next
 }
 
-// watch judges a peer, and returns when to do so again; zero for when it is heard.
-func (c *core) watch(now time.Duration, p *peer) time.Duration {
+// watch notes whether a peer is silent, judges it, and returns when to do so
+// again; zero for when it is heard.
+func (c *core) watch(now time.Duration, p *peer) (next time.Duration) {
+	if quiet := p.heard + max(silentBeats*p.interval, silentLeast); !p.silent && now >= quiet {
+		p.silent, c.changed = true, true
+	} else if !p.silent {
+		next = quiet
+	}
+	if at := c.judge(now, p); at > 0 && (next == 0 || at < next) {
+		next = at
+	}
+	return next
+}
+
+// judge judges a peer that holds addresses, and returns when to do so again; zero
+// for when it is heard.
+func (c *core) judge(now time.Duration, p *peer) time.Duration {
 	if !p.holds || p.state == dead {
 		return 0
 	}
@@ -337,14 +357,15 @@ func (c *core) hear(now time.Duration, p *peer, link int, from hardwareAddr, f *
 		c.logger.Info("a member is heard again", "member", p.name)
 		c.changed = true
 	}
-	p.state = alive
+	c.changed = c.changed || p.silent
+	p.state, p.silent = alive, false
 	switch f.kind {
 	case kindBeat:
 		c.changed = c.changed || p.holds != f.holds || p.membership != f.membership
 		p.interval, p.holds, p.membership = f.interval, f.holds, f.membership
 		p.addr, _ = netip.AddrFromSlice(f.address)
 	case kindLeave:
-		p.holds = false
+		p.holds, p.silent, c.changed = false, true, true
 	case kindAsk:
 		c.answer(now, p, f.subject)
 	case kindAnswer:

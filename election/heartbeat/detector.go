@@ -38,12 +38,20 @@ type State struct {
 	// Membership is where others may join the member's membership engine, as
 	// host:port; empty if nowhere.
 	Membership string
+	// Sent is called on the thread that beats after each beat that was sent, with
+	// how long ago that began; it must not block. Nil is called never.
+	Sent func(ago time.Duration)
 }
 
 // Peer is another member as its beats show it.
 type Peer struct {
 	// Node is its name.
 	Node string
+	// Instance tells its starts apart.
+	Instance uint64
+	// Silent says that no beat has come for a while, or that it has said it would
+	// stop: its process does not run. It is not dead for that.
+	Silent bool
 	// Dead says that it held addresses and fell silent, its kernel too, and that
 	// the others that could be asked miss it as well.
 	Dead bool

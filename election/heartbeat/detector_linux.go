@@ -24,6 +24,7 @@ type thread struct {
 	ports map[int]*port
 	fds   []unix.PollFd
 	in    []byte
+	sent  func(ago time.Duration)
 	retry time.Duration // when to open again what could not be opened; zero for never
 }
 
@@ -136,7 +137,7 @@ func (t *thread) sync() {
 			delete(t.ports, index)
 		}
 	}
-	t.retry = 0
+	t.retry, t.sent = 0, state.Sent
 	var links []Link
 	for index, l := range wanted {
 		p := t.ports[index]
@@ -204,9 +205,12 @@ func (t *thread) lose(p *port, err error) {
 // send implements output.
 func (t *thread) send(link int, to hardwareAddr, payload []byte) {
 	if p := t.ports[link]; p != nil {
-		now := clock.Now()
-		if p.send(to, etherType, payload) == nil {
-			t.beaten.Store(int64(now))
+		began := clock.Now()
+		if p.send(to, etherType, payload) == nil && to == group {
+			t.beaten.Store(int64(began))
+			if t.sent != nil {
+				t.sent(clock.Now() - began)
+			}
 		}
 	}
 }

@@ -28,10 +28,10 @@ type profile struct {
 	set  func(*l2vip.Config, *gossip.Config)
 }
 
-// profiles is the one place that says how l2vip is configured. A fast one joins
-// them as soon as the Runner has it.
+// profiles is the one place that says how l2vip is configured.
 var profiles = []profile{
 	{"l2vip", func(*l2vip.Config, *gossip.Config) {}},
+	{"l2vip-fast", func(c *l2vip.Config, _ *gossip.Config) { c.Profile = l2vip.Fast() }},
 }
 
 // ours is l2vip as a system.
