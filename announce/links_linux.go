@@ -73,10 +73,9 @@ func (r *reach) covers(l *link) bool {
 		})
 }
 
-// same reports whether a socket that was opened for l serves m as well.
-func (l *link) same(m *link) bool {
-	return l.index == m.index && l.hw == m.hw && l.name == m.name
-}
+// same reports whether a socket that was opened for l serves m as well: it is
+// bound to the interface by its index, whatever its name.
+func (l *link) same(m *link) bool { return l.index == m.index && l.hw == m.hw }
 
 // fact returns the link as it is reported.
 func (l *link) fact() Link {

@@ -91,6 +91,29 @@ func TestLinkChanges(t *testing.T) {
 	})
 }
 
+// An interface that is renamed, and whose names the assignment stands for, is the
+// same one to neighbors: each request is answered meanwhile, and nothing is
+// announced anew.
+func TestRenameWithinAPattern(t *testing.T) {
+	b := newBench(t)
+	list := answering(vip)
+	list[0].Interfaces = []string{"eth*"}
+	s := start(t, b.node, announce.Config{Refresh: time.Hour, RivalProbe: time.Hour}, list...)
+	settle(t, b, s)
+	from := "eth0"
+	for _, to := range []string{"eth1", "eth22", "eth0"} {
+		onLink(t, b.node, from, func(l netlink.Link) error { return netlink.LinkSetName(l, to) })
+		from = to
+		for range 20 {
+			b.client.ask(t, vip)
+		}
+		f := s.await(t, func(f announce.Facts) bool { return about(f, vip).Links[0] == to })
+		require.Equal(t, to, f.Links[0].Name)
+		b.client.ask(t, vip)
+	}
+	require.EqualValues(t, 12, s.Stats().Announced)
+}
+
 // veth adds a pair of interfaces to a node: name and its peer.
 func veth(t testing.TB, b *bench, name, peer string) {
 	t.Helper()

@@ -18,7 +18,7 @@ import (
 // port is an interface in use for one protocol, ARP or NDP: a socket, and the
 // responder that reads from it.
 type port struct {
-	link    link // its prefixes change under the Announcer's lock, the rest never
+	link    link // its name and prefixes change under the Announcer's lock, the rest never
 	v6      bool
 	conn    *packet.Conn
 	raw     syscall.RawConn

@@ -311,14 +311,14 @@ func (e *engine) bind() error {
 func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 	wanted := e.used(assignments)
 	var keep, drop, fresh []*port
-	changed := make(map[*port][]netip.Prefix)
+	changed := make(map[*port]*link)
 	// Only this goroutine changes the ports, so it may read them without the lock.
 	for _, p := range e.ports {
 		at := berth{p.link.index, p.v6}
 		if l := wanted[at]; l != nil && p.link.same(l) && !down[l.index] {
 			delete(wanted, at)
-			if !slices.Equal(p.link.prefixes, l.prefixes) {
-				changed[p] = l.prefixes
+			if p.link.name != l.name || !slices.Equal(p.link.prefixes, l.prefixes) {
+				changed[p] = l
 			}
 			keep = append(keep, p)
 		} else {
@@ -343,8 +343,8 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 	for _, p := range drop {
 		p.fill(nil, e.config.Bind) // it says nothing more
 	}
-	for p, prefixes := range changed {
-		p.link.prefixes = prefixes
+	for p, l := range changed {
+		p.link.name, p.link.prefixes = l.name, l.prefixes
 		p.fill(e.assignments, e.config.Bind)
 	}
 	for _, p := range fresh {
