@@ -1,0 +1,206 @@
+package l2vip_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip"
+)
+
+// partition is a switch that was split, with a speaker alone on one side. Both it
+// and one that serves the client hold vip.
+type partition struct {
+	*fronts
+	kept  *speaker // serves the client
+	cut   *speaker
+	third []*speaker // the others on kept's side
+}
+
+// partitionKinds are who is alone, in clusters of two and of three.
+var partitionKinds = []struct {
+	name      string
+	nodes     int
+	cutHolder bool
+}{
+	{"2 nodes, the holder is cut off", 2, true},
+	{"2 nodes, the follower is cut off", 2, false},
+	{"3 nodes, the holder is cut off", 3, true},
+	{"3 nodes, a follower is cut off", 3, false},
+}
+
+// newPartition starts n speakers and a client that uses their address all the
+// time, and splits the switch.
+func newPartition(t testing.TB, n int, cutHolder bool, vip netip.Addr) *partition {
+	p := &partition{fronts: newFronts(t, n, vip)}
+	p.believes()
+	holder, others := p.speakers()
+	require.Equal(p, holder.node.HardwareAddr.String(), p.neighbor())
+	p.talk()
+	p.split(holder, others, cutHolder)
+	return p
+}
+
+// all returns all speakers.
+func (p *partition) all() []*speaker { return append([]*speaker{p.kept, p.cut}, p.third...) }
+
+// talk lets the client send to vip until the test ends.
+func (p *partition) talk() {
+	p.Helper()
+	c := p.dial()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for tick := time.NewTicker(20 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				_, _ = c.Write([]byte("a request"))
+			case <-stop:
+				tick.Stop()
+				return
+			}
+		}
+	}()
+	p.Cleanup(func() {
+		close(stop)
+		<-stopped
+		_ = c.Close()
+	})
+}
+
+// split splits the switch, and waits until somebody holds the address on either
+// side, and the one that is alone there has noticed that.
+func (p *partition) split(holder *speaker, others []*speaker, cutHolder bool) {
+	p.Helper()
+	p.cut = others[0]
+	if cutHolder {
+		p.cut = holder
+	}
+	require.NoError(p, p.lab.Split(p.cut.node))
+	if cutHolder {
+		p.kept, p.third = p.awaitHolder(others)
+	} else {
+		p.kept, p.third = holder, others[1:]
+	}
+	p.follows(p.kept)
+	p.cut.await(p, func(a l2vip.AddressStatus) bool { return a.Holds && a.Isolated }, "nobody is heard")
+	kept := p.kept.status(p).Addresses[0]
+	require.True(p, kept.Holds)
+	require.False(p, kept.Isolated)
+	if !cutHolder {
+		require.Greater(p, p.cut.status(p).Addresses[0].Term, kept.Term)
+	}
+}
+
+// heal joins the switch, waits until only one speaker holds the address, and
+// returns how long that took.
+func (p *partition) heal() time.Duration {
+	p.Helper()
+	for _, s := range p.all() {
+		pending(s.events)
+	}
+	began := time.Now()
+	require.NoError(p, p.lab.Join())
+	return p.cut.wait(p, l2vip.Released).Time.Sub(began)
+}
+
+// requireHealed checks what has come of a heal: the one that served the client
+// keeps the address, and everybody knows.
+func (p *partition) requireHealed(heal func() time.Duration) {
+	p.Helper()
+	w := p.wire()
+	p.Logf("one holder %v after the heal", heal().Round(time.Millisecond))
+	kept := p.kept.node.HardwareAddr.String()
+
+	// The one that was cut off says nothing after it has released the address.
+	// What the winner announces then is the last word.
+	claims := w.answered(p.kept)
+	if lastBy(claims, func(c claim) bool { return c == claim{kept, true} }) < lastBy(claims, func(c claim) bool { return c.station != kept }) {
+		claims = append(claims, w.until(claim{kept, true})...)
+	}
+	for range 20 {
+		for _, c := range w.answered(p.kept) {
+			require.Equal(p, kept, c.station)
+		}
+	}
+	p.follows(p.kept)
+
+	// One holder, which has held all the time, and none of this was a stranger.
+	for _, s := range p.all() {
+		status := s.status(p).Addresses[0]
+		require.Equal(p, s == p.kept, status.Holds)
+		require.Equal(p, p.kept.node.Name, status.Holder)
+		require.Nil(p, status.Rival)
+		for _, kind := range pending(s.events) {
+			require.NotContains(p, append(conflicts, l2vip.Claimed, l2vip.Released), kind, s.node.Name)
+		}
+	}
+	require.Equal(p, kept, p.entry())
+}
+
+// lastBy returns the index of the last claim for which is is true, or -1.
+func lastBy(claims []claim, is func(claim) bool) int {
+	for i := len(claims) - 1; i >= 0; i-- {
+		if is(claims[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+func TestWirePartitionHeals(t *testing.T) {
+	for _, kind := range partitionKinds {
+		t.Run(kind.name, func(t *testing.T) {
+			families(t, func(t *testing.T, vip netip.Addr) {
+				p := newPartition(t, kind.nodes, kind.cutHolder, vip)
+				p.requireHealed(p.heal)
+			})
+		})
+	}
+}
+
+// forgotten is for how long a partition lasts after which each side has forgotten
+// the other as a member: gossip remembers those that are gone for 30 seconds. It is
+// counted from when the partition was noticed, and if a cluster forgets later still,
+// it shall heal all the same.
+const forgotten = 36 * time.Second
+
+// All partitions last at once, because they last for long.
+func TestWirePartitionHealsWhenEachHasForgottenTheOther(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes most of a minute")
+	}
+	var all []*partition
+	for i, kind := range partitionKinds {
+		all = append(all, newPartition(t, kind.nodes, kind.cutHolder, []netip.Addr{vip, vip6}[i/2]))
+	}
+	time.Sleep(forgotten)
+	for i, p := range all {
+		t.Log(partitionKinds[i].name)
+		p.requireHealed(p.heal)
+	}
+}
+
+// BenchmarkWireHeal is the time from the end of a partition to one holder.
+func BenchmarkWireHeal(b *testing.B) {
+	for _, n := range []int{2, 3} {
+		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
+			p := newPartition(b, n, true, vip)
+			var took []time.Duration
+			for b.Loop() {
+				took = append(took, p.heal())
+				p.follows(p.kept)
+				p.split(p.kept, append(p.third, p.cut), true) // for the next time
+			}
+			slices.Sort(took)
+			ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+			b.ReportMetric(ms(took[len(took)/2]), "ms/median")
+			b.ReportMetric(ms(took[len(took)-1]), "ms/worst")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
