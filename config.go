@@ -106,7 +106,9 @@ type Config struct {
 	// for every interface with a subnet that contains the address.
 	Interfaces []string
 	// Membership knows the other members; required. [Alone] says that there are
-	// none, on purpose.
+	// none, on purpose. Members on the same segment find each other by their
+	// heartbeats, if the Membership has the methods Endpoint() netip.AddrPort
+	// and Meet(netip.AddrPort), as gossip does.
 	Membership Membership
 	// Services are what to announce. See SetServices for changing them later.
 	Services []Service
@@ -277,6 +279,14 @@ func (c Config) validated() (Config, error) {
 type cluster interface {
 	Cluster() string
 	Derive(purpose string) []byte
+}
+
+// meeter is a Membership that can be told of members that were met on the segment.
+type meeter interface {
+	// Endpoint is where other members reach this one; invalid if unknown.
+	Endpoint() netip.AddrPort
+	// Meet joins the member that is said to listen there. It never blocks.
+	Meet(netip.AddrPort)
 }
 
 // heartbeat returns the one that a nil Heartbeat stands for.

@@ -181,8 +181,16 @@ func (r *Runner) update(offers []election.Offer) {
 	r.signal()
 }
 
-// beat takes what heartbeats tell of the other members.
+// beat takes what heartbeats tell of the other members. Those that nobody has
+// configured are made known to the membership.
 func (r *Runner) beat(peers []heartbeat.Peer) {
+	if m, ok := r.config.Membership.(meeter); ok {
+		for i := range peers {
+			if addr, err := netip.ParseAddrPort(peers[i].Membership); err == nil && !peers[i].Silent {
+				m.Meet(addr)
+			}
+		}
+	}
 	r.mu.Lock()
 	r.peers = peers
 	r.mu.Unlock()
@@ -471,7 +479,7 @@ func (l *loop) turn(background *group, now time.Duration) error {
 		l.assigned = true
 	}
 	l.config.Membership.Publish(after.offer)
-	if state := beats(s.facts, holds > 0, ""); !reflect.DeepEqual(state, l.beats) {
+	if state := beats(s.facts, holds > 0, l.endpoint()); !reflect.DeepEqual(state, l.beats) {
 		l.beats = state
 		state.Sent = l.sent
 		l.config.Heartbeat.Set(state)
@@ -486,6 +494,14 @@ func (l *loop) turn(background *group, now time.Duration) error {
 		l.closeOnce(l.ready)
 	}
 	return nil
+}
+
+// endpoint returns where other members reach this one's membership, if it tells.
+func (l *loop) endpoint() string {
+	if m, ok := l.config.Membership.(meeter); ok && m.Endpoint().IsValid() {
+		return m.Endpoint().String()
+	}
+	return ""
 }
 
 // closeOnce closes the channel, which only this goroutine closes.
