@@ -7,7 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ndp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/l2vip/l2vip/internal/clock"
 )
@@ -28,7 +31,7 @@ type hearing struct {
 const (
 	// An interface that has heard nobody for quietAfter, or for quietFresh
 	// when an address was just claimed, asks its neighbors; if none answers
-	// within askWait, it is silent.
+	// within askWait, it is silent, and asks on at that pace.
 	quietAfter = time.Second
 	quietFresh = 250 * time.Millisecond
 	askWait    = 250 * time.Millisecond
@@ -78,15 +81,13 @@ func (e *engine) listen() (next time.Time) {
 			// In the second case this process did not run in time: what
 			// answers have come may wait to be read still.
 			h.asked, wait = now, askWait
-			e.ask(index)
+			e.ask(index, false)
 		case now-h.asked < askWait:
 			wait = h.asked + askWait - now
-		case now-h.asked < quietAfter:
-			silent, wait = true, h.asked+quietAfter-now
 		default:
-			silent, wait = true, quietAfter
+			silent, wait = true, askWait
 			h.asked = now
-			e.ask(index)
+			e.ask(index, true)
 		}
 		if silent != h.silent.Swap(silent) {
 			e.changes = true
@@ -98,9 +99,13 @@ func (e *engine) listen() (next time.Time) {
 	return next
 }
 
-// ask probes for a few of the stations that the kernel knows on the interface,
-// so that they are heard if they can be. Members of a cluster are among them.
-func (e *engine) ask(index int) {
+// ask asks a few of the stations that the kernel knows on the interface where they
+// are, so that they are heard if they can be. Members of a cluster are among them.
+// On an interface that is silent the question is as the kernel's own would be. When
+// a network heals that matters: kernels that have asked in vain ask again after a
+// second only, and until then members can't meet. From such a question the kernel
+// there learns where this host is, and this one's from the answer.
+func (e *engine) ask(index int, silent bool) {
 	for _, p := range e.ports {
 		if p.link.index != index {
 			continue
@@ -113,6 +118,10 @@ func (e *engine) ask(index int) {
 		if err != nil {
 			e.logger.Debug("cannot list neighbors", "interface", p.link.name, "error", err)
 		}
+		var from []netip.Prefix
+		if silent {
+			from = sources(index, family)
+		}
 		likeliest(neighbors)
 		asked := 0
 		for i := range neighbors {
@@ -120,11 +129,44 @@ func (e *engine) ask(index int) {
 			if addr = addr.Unmap(); !ok || addr.IsMulticast() || e.claims[addr] != nil || asked == askMost {
 				continue
 			}
-			if frame, err := probe(addr, p.link.hw); err == nil && p.write(frame) {
+			if frame, err := inquiry(addr, p.link.hw, from); err == nil && p.write(frame) {
 				asked++
 			}
 		}
 	}
+}
+
+// sources returns the addresses of the interface that this host may speak from,
+// with their subnets. What is a subnet of its own may be one that others hold.
+func sources(index, family int) (from []netip.Prefix) {
+	addrs, _ := netlink.AddrList(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: index}}, family)
+	for i := range addrs {
+		addr, ok := netip.AddrFromSlice(addrs[i].IP)
+		bits, _ := addrs[i].Mask.Size()
+		prefix := netip.PrefixFrom(addr.Unmap(), bits)
+		if ok && prefix.IsValid() && !prefix.IsSingleIP() && addrs[i].Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 {
+			from = append(from, prefix)
+		}
+	}
+	return from
+}
+
+// inquiry returns a frame that asks all stations where addr is, from the address in
+// its subnet. Without one it is a probe, from which nobody learns anything.
+func inquiry(addr netip.Addr, own hardwareAddr, from []netip.Prefix) ([]byte, error) {
+	for _, source := range from {
+		switch {
+		case !source.Contains(addr):
+		case addr.Is4():
+			return marshalARP(arp.OperationRequest, own, source.Addr(), hardwareAddr{}, addr)
+		default:
+			return marshalNDP(&ndp.NeighborSolicitation{
+				TargetAddress: addr,
+				Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: own[:]}},
+			}, own, source.Addr(), groupOf(addr))
+		}
+	}
+	return probe(addr, own)
 }
 
 // likeliest sorts neighbors so that those come first that are likeliest to be

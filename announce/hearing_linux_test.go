@@ -64,7 +64,7 @@ func TestSilenceAfterAskingInVain(t *testing.T) {
 		require.True(t, l.silent.Load())
 		require.True(t, l.changes)
 
-		// It goes on asking, about once a second.
+		// It goes on asking, so that it learns soon when somebody is there.
 		questions := 0
 		before = l.asked
 		l.pass(time.Minute, func() {
@@ -73,7 +73,7 @@ func TestSilenceAfterAskingInVain(t *testing.T) {
 				questions, before = questions+1, l.asked
 			}
 		})
-		require.InDelta(t, time.Minute/quietAfter, questions, 2)
+		require.InDelta(t, time.Minute/askWait, questions, 2)
 
 		// One frame ends it.
 		require.True(t, l.note(clock.Now()), "the loop is woken")

@@ -33,6 +33,15 @@ func TestSilence(t *testing.T) {
 		got := s.await(t, silent)
 		require.Empty(t, got.Links[0].Problem)
 		require.Equal(t, announce.NoProblem, about(got, f.vip).Problem)
+		// From now on it says who asks, so that kernels that have lost each other
+		// learn where they are as soon as they can.
+		for {
+			q := own.nextQuestion(t, b.node.HardwareAddr, f.client)
+			if !q.from.IsUnspecified() {
+				require.Equal(t, f.speaker, q.from)
+				break
+			}
+		}
 
 		// A neighbor that answers ends it.
 		require.NoError(t, b.node.Unblock())
