@@ -185,13 +185,18 @@ func TestWirePartitionHealsWhenEachHasForgottenTheOther(t *testing.T) {
 	}
 }
 
-// BenchmarkWireHeal is the time from the end of a partition to one holder.
+// BenchmarkWireHeal is the time from the end of a partition to one holder. After
+// four seconds the kernels have given each other up, too.
 func BenchmarkWireHeal(b *testing.B) {
-	for _, n := range []int{2, 3} {
-		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
-			p := newPartition(b, n, true, vip)
+	for _, bench := range []struct {
+		nodes int
+		apart time.Duration
+	}{{2, 0}, {3, 0}, {2, 4 * time.Second}} {
+		b.Run(fmt.Sprintf("nodes=%d/apart=%v", bench.nodes, bench.apart), func(b *testing.B) {
+			p := newPartition(b, bench.nodes, true, vip)
 			var took []time.Duration
 			for b.Loop() {
+				time.Sleep(bench.apart)
 				took = append(took, p.heal())
 				p.follows(p.kept)
 				p.split(p.kept, append(p.third, p.cut), true) // for the next time
