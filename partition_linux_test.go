@@ -120,7 +120,7 @@ func (p *partition) requireHealed(heal func() time.Duration) {
 	// What the winner announces then is the last word.
 	claims := w.answered(p.kept)
 	if lastBy(claims, func(c claim) bool { return c == claim{kept, true} }) < lastBy(claims, func(c claim) bool { return c.station != kept }) {
-		claims = append(claims, w.until(claim{kept, true})...)
+		w.until(claim{kept, true})
 	}
 	for range 20 {
 		for _, c := range w.answered(p.kept) {
