@@ -58,7 +58,9 @@
 //
 // The solicited-node groups of all IPv6 addresses that are assigned, in whatever
 // mode, are joined on their interfaces, so switches that snoop forward
-// solicitations to a successor before it has to answer them.
+// solicitations to a successor before it has to answer them. The kernel keeps the
+// groups of an interface in a list, which it searches for each multicast frame of
+// IPv6: with ten thousand of them that takes it a third of a millisecond.
 //
 // # Interfaces
 //
