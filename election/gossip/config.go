@@ -76,7 +76,7 @@ type Config struct {
 	Port int
 
 	// Key encrypts and authenticates everything with AES-GCM: 16, 24 or 32
-	// bytes. All members need the same. Nil means no encryption, unless a
+	// bytes. All members need the same. Empty means no encryption, unless a
 	// Passphrase is given; then whoever reaches the port may join.
 	Key []byte
 

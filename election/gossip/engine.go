@@ -156,7 +156,7 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	e.trans.advertise = netip.AddrPortFrom(advertise, uint16(cfg.Port))
 	e.trans.label = labelOf(e.cluster)
-	e.trans.encrypted = key != nil
+	e.trans.encrypted = len(key) > 0
 
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -328,6 +328,16 @@ func TestNameConflictIsReported(t *testing.T) {
 	})
 }
 
+func TestEmptyKeyIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 2)
+		cfg := Config{Peers: s.peers, Network: s.Host(simAddr(0)), Key: []byte{}}
+		nodes := []*node{start(t, "node-0", cfg, offering(offer(1))), s.node(1)}
+		within(t, time.Second, complete(nodes, 1))
+		end(nodes...)
+	})
+}
+
 func TestForeignClusterStaysOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 2)
