@@ -196,6 +196,8 @@ func simAddr(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 0, byte(i / 200), byte(1 + i%200)})
 }
 
+func simEndpoint(i int) netip.AddrPort { return netip.AddrPortFrom(simAddr(i), defaultPort) }
+
 // node starts the engine of host i, named after it.
 func (s *sim) node(i int, options ...func(*node)) *node {
 	s.t.Helper()
@@ -206,6 +208,13 @@ func (s *sim) named(i int, name string, options ...func(*node)) *node {
 	s.t.Helper()
 	cfg := Config{Peers: s.peers, Network: s.Host(simAddr(i))}
 	return start(s.t, name, cfg, append([]func(*node){offering(offer(1))}, options...)...)
+}
+
+// stranger starts a member at host i that has no peers.
+func (s *sim) stranger(i int, options ...func(*node)) *node {
+	s.t.Helper()
+	cfg := Config{Network: s.Host(simAddr(i)), Advertise: simAddr(i)}
+	return start(s.t, fmt.Sprintf("node-%d", i), cfg, append([]func(*node){offering(offer(1))}, options...)...)
 }
 
 // cluster starts that many nodes and waits until they know each other.

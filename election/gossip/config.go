@@ -225,7 +225,7 @@ func parsePeer(text string, port int) (peer, error) {
 	return p, nil
 }
 
-// key returns the key of the cluster, or nil for no encryption.
+// key returns the key of the cluster, or nil for no encryption. It takes its time.
 func (c *Config) key() []byte {
 	if c.Passphrase == "" {
 		return c.Key

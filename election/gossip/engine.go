@@ -145,7 +145,7 @@ const datagramOverhead = 2 + 29 + 5 + 2 + 2 + 1
 // run is Gossip.Run.
 func (e *engine) run(ctx context.Context) error {
 	cfg := &e.gossip.cfg
-	key := cfg.key()
+	key := e.gossip.key()
 	advertise, err := cfg.advertise(ctx, e.gossip.peers)
 	if err != nil {
 		return err
@@ -176,6 +176,7 @@ func (e *engine) run(ctx context.Context) error {
 	e.list = list
 	e.mu.Unlock()
 	e.trans.start()
+	e.gossip.setEndpoint(e.trans.advertise)
 
 	var loops sync.WaitGroup
 	loops.Go(func() { e.loop(running) })

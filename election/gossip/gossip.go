@@ -2,8 +2,11 @@ package gossip
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -15,10 +18,12 @@ import (
 type Gossip struct {
 	cfg   Config
 	peers []peer
+	key   func() []byte // the cluster's; found once, as that takes its time
 
 	mu        sync.Mutex
 	published *election.Offer // the last one, until an engine takes it
 	engine    *engine         // nil before Run
+	endpoint  netip.AddrPort  // where others reach this member, once Run knows
 	count     counters
 
 	clock func() time.Time // the wall clock
@@ -35,7 +40,9 @@ func New(cfg Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Gossip{cfg: cfg, peers: peers, clock: time.Now}, nil
+	g := &Gossip{cfg: cfg, peers: peers, clock: time.Now}
+	g.key = sync.OnceValue(g.cfg.key)
+	return g, nil
 }
 
 // Run joins the cluster under the name self and calls update with the offers of
@@ -86,6 +93,43 @@ func (g *Gossip) Publish(o election.Offer) {
 	if g.engine != nil {
 		g.engine.publish(&o)
 	}
+}
+
+// Endpoint returns where other members reach this one: the advertised address and
+// the port. It is the zero AddrPort until Run knows it, which it does before it
+// calls update.
+func (g *Gossip) Endpoint() netip.AddrPort {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.endpoint
+}
+
+func (g *Gossip) setEndpoint(addr netip.AddrPort) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.endpoint = addr
+}
+
+// Cluster returns the cluster's name.
+func (g *Gossip) Cluster() string { return g.cfg.Cluster }
+
+// Derive returns a key of 32 bytes for another protocol between the members of
+// this cluster, named by purpose. All members find the same one, and neither the
+// cluster's key nor that of another purpose follows from it. It is nil if the
+// cluster has no key. With a Passphrase the first call takes some ten
+// milliseconds.
+func (g *Gossip) Derive(purpose string) []byte {
+	secret := g.key()
+	if len(secret) == 0 {
+		return nil
+	}
+	// RFC 5869. Part of the protocol.
+	info := "github.com/l2vip/l2vip gossip 1 for " + purpose
+	key, err := hkdf.Key(sha256.New, secret, []byte(g.cfg.Cluster), info, sha256.Size)
+	if err != nil {
+		panic(err) // never at this length; nil would mean that there is no key
+	}
+	return key
 }
 
 // Sync exchanges everything with a live member, and returns when update was
