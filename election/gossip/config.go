@@ -46,14 +46,15 @@ type Network interface {
 }
 
 // Config is what [New] needs. The zero value is a cluster that nobody is
-// looked for in: others may join this member.
+// looked for in: others may join this member, or [Gossip.Meet] tell of them.
 type Config struct {
 	// Peers are the members to join: a host or host:port each, where the host
 	// is an address or a DNS name that is resolved again at each attempt. The
 	// member's own address may be among them, so that all members can have
 	// the same list. One peer that is alive is enough to find all others;
 	// peers that are missing are tried again at least every quarter of a
-	// second. Empty means that this member waits to be joined.
+	// second. Empty means that this member waits to be joined, or to be told of
+	// others by [Gossip.Meet].
 	Peers []string
 
 	// Cluster is the cluster's name, at most 128 bytes. Members of different

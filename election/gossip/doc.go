@@ -13,7 +13,8 @@
 //	            ▼                      │
 //	┌─────────────────────────────────────────┐
 //	│ loop: encode, send, ask, deliver        │◄── keepPeers: join, and join again
-//	│ table: members, their offers, versions  │◄── Sync: exchange with a live member
+//	│ table: members, their offers, versions  │◄── keepMet: the same for who was met
+//	│                                         │◄── Sync: exchange with a live member
 //	└───▲──────────────────────────────┬──────┘
 //	    │ delegate                     │ datagrams, streams, gossip queue
 //	┌───┴──────────────────────────────▼──────┐
@@ -27,6 +28,15 @@
 // memberlist calls the delegate, often under its own lock; the delegate changes
 // the table and wakes the loop. Only the loop sends, and only the loop calls
 // update.
+//
+// # Finding each other
+//
+// Members join the peers that they are configured with, and those that somebody
+// else came across: a protocol that finds members by itself, as package
+// election/heartbeat does on the segment, carries [Gossip.Endpoint] and tells
+// [Gossip.Meet] of the others'. It may be keyed by [Gossip.Derive], so that one
+// secret does for both. Who is missing is tried again several times a second;
+// one that was only met, not configured, for five minutes.
 //
 // # How offers travel
 //

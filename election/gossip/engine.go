@@ -181,6 +181,7 @@ func (e *engine) run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { e.loop(running) })
 	loops.Go(func() { e.keepPeers(running) })
+	loops.Go(func() { e.keepMet(running) })
 	select {
 	case <-ctx.Done():
 	case err = <-e.trans.broken:

@@ -18,6 +18,7 @@ import (
 type Gossip struct {
 	cfg   Config
 	peers []peer
+	met   met
 	key   func() []byte // the cluster's; found once, as that takes its time
 
 	mu        sync.Mutex
@@ -40,7 +41,7 @@ func New(cfg Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gossip{cfg: cfg, peers: peers, clock: time.Now}
+	g := &Gossip{cfg: cfg, peers: peers, met: newMet(), clock: time.Now}
 	g.key = sync.OnceValue(g.cfg.key)
 	return g, nil
 }
@@ -95,9 +96,31 @@ func (g *Gossip) Publish(o election.Offer) {
 	}
 }
 
-// Endpoint returns where other members reach this one: the advertised address and
-// the port. It is the zero AddrPort until Run knows it, which it does before it
-// calls update.
+// Meet says that another member listens at addr. It is joined like one of
+// Config.Peers: at once, and again for as long as it is missing, but not for ever.
+// If no member has been there for five minutes, and nobody says again that there
+// is one, the address is forgotten. So are those that were told the longest ago
+// when there are more than 256.
+//
+// Meet never blocks, and may be called at any time, as often as somebody hears of
+// a member; one that is live already costs nothing. This member's own address is
+// ignored, and so is one that nobody can listen at.
+func (g *Gossip) Meet(addr netip.AddrPort) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if !addr.IsValid() || addr.Port() == 0 || addr.Addr().IsUnspecified() || unsuitable(addr.Addr()) != nil {
+		return
+	}
+	for i := range g.peers {
+		if g.peers[i].addr == addr {
+			return
+		}
+	}
+	g.met.tell(addr, time.Now())
+}
+
+// Endpoint returns where other members reach this one, which is what their Meet
+// is to be told: the advertised address and the port. It is the zero AddrPort
+// until Run knows it, which it does before it calls update.
 func (g *Gossip) Endpoint() netip.AddrPort {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -55,7 +55,7 @@ func (e *engine) keepPeer(ctx context.Context, p peer, first *firsts) {
 	if p.addr.IsValid() {
 		addrs = append(addrs, p.addr)
 	}
-	away := false // told that it cannot be joined
+	var away absence
 	for round := 0; ; round++ {
 		began := time.Now()
 		var err error
@@ -71,16 +71,10 @@ func (e *engine) keepPeer(ctx context.Context, p peer, first *firsts) {
 		}
 		ok, failed := e.joinAll(targets)
 		err = errors.Join(err, failed)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case ok && away:
-			away = false
-			e.journal.log(slog.LevelInfo, "joined a peer that was away", "peer", p.text)
-		case err != nil && !away:
-			away = true
-			e.journal.log(slog.LevelInfo, "cannot join a peer, trying on", "peer", p.text, "error", err)
 		}
+		away.note(e.journal, p.text, ok, err)
 		if round == 0 {
 			first.report(ok)
 		}
@@ -91,6 +85,21 @@ func (e *engine) keepPeer(ctx context.Context, p peer, first *firsts) {
 			timer.Stop()
 			return
 		}
+	}
+}
+
+// absence is whether a peer was said to be away.
+type absence bool
+
+// note logs the outcome of an attempt to join the peer if it is news.
+func (a *absence) note(j *journal, peer string, ok bool, err error) {
+	switch {
+	case ok && bool(*a):
+		*a = false
+		j.log(slog.LevelInfo, "joined a peer that was away", "peer", peer)
+	case err != nil && !bool(*a):
+		*a = true
+		j.log(slog.LevelInfo, "cannot join a peer, trying on", "peer", peer, "error", err)
 	}
 }
 
