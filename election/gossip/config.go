@@ -226,6 +226,10 @@ func parsePeer(text string, port int) (peer, error) {
 	return p, nil
 }
 
+// probeTimeout is how long a member may take to answer a probe. Two of them and a
+// round trip must be less than ProbeInterval.
+func (c *Config) probeTimeout() time.Duration { return c.ProbeInterval * 3 / 10 }
+
 // key returns the key of the cluster, or nil for no encryption. It takes its time.
 func (c *Config) key() []byte {
 	if c.Passphrase == "" {

@@ -60,10 +60,12 @@ type engine struct {
 	kick     chan struct{} // wakes loop
 	slots    chan struct{} // bounds the goroutines that send large offers
 	syncs    chan struct{} // bounds the exchanges that Sync asked for
+	seeks    chan struct{} // bounds its attempts to join who is missing
 
 	mu         sync.Mutex
 	table      table
 	conflicts  map[conflict]time.Time
+	seeds      [][]netip.AddrPort // where the peers are, as far as is known
 	instance   uint64
 	remembered uint64    // the highest instance of this member that others know
 	nextUp     time.Time // when instance may be raised again
@@ -92,6 +94,8 @@ func newEngine(g *Gossip, self string, update func([]election.Offer)) *engine {
 		kick:      make(chan struct{}, 1),
 		slots:     make(chan struct{}, 64),
 		syncs:     make(chan struct{}, 16),
+		seeks:     make(chan struct{}, 4),
+		seeds:     make([][]netip.AddrPort, len(g.peers)),
 		conflicts: make(map[conflict]time.Time),
 		// The low bits tell starts in one microsecond apart.
 		instance:  uint64(g.clock().UnixNano())&^0x3ff | rand.Uint64N(0x3ff) + 1,
@@ -119,7 +123,7 @@ func (e *engine) config(key []byte) *memberlist.Config {
 	ml.AdvertisePort = int(e.trans.advertise.Port())
 	ml.TCPTimeout = streamTimeout
 	ml.ProbeInterval = cfg.ProbeInterval
-	ml.ProbeTimeout = cfg.ProbeInterval * 3 / 10 // 2 of them and a round trip must be less than ProbeInterval
+	ml.ProbeTimeout = cfg.probeTimeout()
 	ml.GossipInterval = cfg.ProbeInterval / 5
 	ml.GossipToTheDeadTime = memory
 	ml.SuspicionMult = suspicionMult

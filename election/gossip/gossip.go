@@ -159,6 +159,11 @@ func (g *Gossip) Derive(purpose string) []byte {
 // called with what came of it. It returns nil also if no other member is live,
 // and an error if there are some and none answers, or if ctx ends before, or
 // [ErrNotJoined].
+//
+// Meanwhile each of Config.Peers, and of those that [Gossip.Meet] told of, that is
+// missing gets one chance to be joined: so the halves of a partition that has just
+// healed know each other. Sync waits for that as long as for the answer to a probe,
+// 0.3 × ProbeInterval, and it is no error if nobody is there.
 func (g *Gossip) Sync(ctx context.Context) error {
 	g.mu.Lock()
 	e := g.engine

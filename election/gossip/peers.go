@@ -3,7 +3,6 @@ package gossip
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -21,8 +20,6 @@ const (
 	resolveTimeout = time.Second
 	// maxAddresses bounds the addresses of one name.
 	maxAddresses = 32
-	// syncFanout is how many members Sync asks at once.
-	syncFanout = 3
 )
 
 // keepPeers joins the peers, and joins them again while they are missing, until
@@ -35,8 +32,8 @@ func (e *engine) keepPeers(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	first := firsts{left: len(peers), done: e.nowJoined}
-	for _, p := range peers {
-		wg.Go(func() { e.keepPeer(ctx, p, &first) })
+	for i, p := range peers {
+		wg.Go(func() { e.keepPeer(ctx, i, p, &first) })
 	}
 	wg.Wait()
 }
@@ -49,11 +46,12 @@ func (e *engine) nowJoined() {
 	e.wake()
 }
 
-// keepPeer keeps one peer joined.
-func (e *engine) keepPeer(ctx context.Context, p peer, first *firsts) {
+// keepPeer keeps one peer joined, the i-th.
+func (e *engine) keepPeer(ctx context.Context, i int, p peer, first *firsts) {
 	var addrs []netip.AddrPort
 	if p.addr.IsValid() {
 		addrs = append(addrs, p.addr)
+		e.locate(i, addrs)
 	}
 	var away absence
 	for round := 0; ; round++ {
@@ -63,6 +61,7 @@ func (e *engine) keepPeer(ctx context.Context, p peer, first *firsts) {
 			var found []netip.AddrPort
 			if found, err = resolve(ctx, p); err == nil {
 				addrs = found
+				e.locate(i, addrs)
 			}
 		}
 		targets := e.missing(addrs)
@@ -86,6 +85,13 @@ func (e *engine) keepPeer(ctx context.Context, p peer, first *firsts) {
 			return
 		}
 	}
+}
+
+// locate notes where the i-th peer is, for Sync.
+func (e *engine) locate(i int, addrs []netip.AddrPort) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seeds[i] = addrs
 }
 
 // absence is whether a peer was said to be away.
@@ -223,87 +229,5 @@ func (f *firsts) report(ok bool) {
 	f.mu.Unlock()
 	if now {
 		f.done()
-	}
-}
-
-// sync is Gossip.Sync.
-func (e *engine) sync(ctx context.Context) error {
-	e.mu.Lock()
-	if !e.joined || e.over {
-		e.mu.Unlock()
-		return ErrNotJoined
-	}
-	var addrs []netip.AddrPort
-	for _, m := range e.table.nodes {
-		if m.live {
-			addrs = append(addrs, m.addr)
-		}
-	}
-	e.mu.Unlock()
-	if len(addrs) == 0 {
-		return nil
-	}
-	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
-
-	outcomes := make(chan error, len(addrs))
-	var errs []error
-	for next, asked := 0, 0; ; {
-		for ; next < len(addrs) && asked < syncFanout; next, asked = next+1, asked+1 {
-			if err := e.ask(ctx, addrs[next], outcomes); err != nil {
-				return err
-			}
-		}
-		if asked == 0 {
-			return fmt.Errorf("gossip: no live member answers: %w", errors.Join(errs...))
-		}
-		select {
-		case err := <-outcomes:
-			if err == nil {
-				return e.settled(ctx)
-			}
-			asked--
-			errs = append(errs, err)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// ask exchanges everything with a member in the background.
-func (e *engine) ask(ctx context.Context, addr netip.AddrPort, outcomes chan<- error) error {
-	select {
-	case e.syncs <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	started := e.spawn(func() {
-		defer func() { <-e.syncs }()
-		outcomes <- e.exchange(addr)
-	})
-	if !started {
-		<-e.syncs
-		return ErrNotJoined
-	}
-	return nil
-}
-
-// settled returns when update has been called with all that is known.
-func (e *engine) settled(ctx context.Context) error {
-	for {
-		e.mu.Lock()
-		dirty, delivered := e.dirty || e.calling, e.delivered
-		e.mu.Unlock()
-		if !dirty {
-			return nil
-		}
-		select {
-		case <-delivered:
-		case <-e.ctx.Done():
-			return ErrNotJoined
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
 }
