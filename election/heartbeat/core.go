@@ -86,6 +86,7 @@ type peer struct {
 	agree   int           // others that miss it too
 	object  int           // others that hear it
 	excused bool          // its kernel gave a sign of life
+	stalled bool          // it was excused, and not heard since
 }
 
 // state is what is thought of a peer.
@@ -130,7 +131,7 @@ func (c *core) picture() []Peer {
 	peers := make([]Peer, 0, len(c.peers))
 	for _, p := range c.peers {
 		peers = append(peers, Peer{
-			Node: p.name, Instance: p.instance, Dead: p.state == dead, Silent: p.silent, Holds: p.holds, Membership: p.membership,
+			Node: p.name, Instance: p.instance, Dead: p.state == dead, Silent: p.silent, Stalled: p.stalled, Holds: p.holds, Membership: p.membership,
 			Interval: p.interval, HardwareAddr: p.hw,
 		})
 	}
@@ -235,6 +236,8 @@ func (c *core) judge(now time.Duration, p *peer) time.Duration {
 		return due
 	}
 	p.state = alive
+	c.changed = c.changed || p.stalled != p.excused
+	p.stalled = p.excused
 	switch {
 	case p.excused:
 		p.again = now + recheck*patience
@@ -357,8 +360,8 @@ func (c *core) hear(now time.Duration, p *peer, link int, from hardwareAddr, f *
 		c.logger.Info("a member is heard again", "member", p.name)
 		c.changed = true
 	}
-	c.changed = c.changed || p.silent
-	p.state, p.silent = alive, false
+	c.changed = c.changed || p.silent || p.stalled
+	p.state, p.silent, p.stalled = alive, false, false
 	switch f.kind {
 	case kindBeat:
 		c.changed = c.changed || p.holds != f.holds || p.membership != f.membership

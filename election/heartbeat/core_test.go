@@ -251,6 +251,8 @@ func TestAFollowerThatIsCutOffAccusesNobody(t *testing.T) {
 		s, all := members(t, 2, n, Config{})
 		all[1].cut = true
 		s.run(5 * time.Second)
+		require.True(t, all[1].core.picture()[0].Silent)
+		require.False(t, all[1].core.picture()[0].Stalled, "who is cut off knows nothing of anybody")
 		all[1].cut = false
 		s.run(time.Second)
 		all[1].deaf = true // only its receiver is broken
@@ -270,6 +272,7 @@ func TestAProcessThatDoesNotRunIsNotDead(t *testing.T) {
 		require.Greater(t, all[0].core.interval(), DefaultInterval, "it announces a wider interval")
 		s.run(time.Second)
 		require.Equal(t, DefaultInterval, all[0].core.interval(), "for a while")
+		require.False(t, all[1].core.picture()[0].Stalled, "it is heard again")
 	}
 	all[1].starved = s.now + time.Second // and a receiver that was late accuses nobody
 	s.run(2 * time.Second)
@@ -283,6 +286,7 @@ func TestAProcessThatDoesNotRunAndDiesIsDead(t *testing.T) {
 	s, all := members(t, 4, 3, Config{})
 	all[0].starved = s.now + time.Hour
 	s.run(time.Second)
+	require.True(t, all[1].core.picture()[0].Stalled, "its kernel answers")
 	all[0].off = true
 	s.run(time.Second)
 	require.Equal(t, 1, all[1].deaths["node-0"])

@@ -55,6 +55,9 @@ type Peer struct {
 	// Dead says that it held addresses and fell silent, its kernel too, and that
 	// the others that could be asked miss it as well.
 	Dead bool
+	// Stalled says that its beats are missing and its kernel answers: the host can
+	// be heard, and the process does not run.
+	Stalled bool
 	// Holds says that it beats fast, because it holds addresses.
 	Holds bool
 	// Membership is where its membership engine listens; empty if nowhere.
