@@ -271,15 +271,18 @@ func TestDesertedNodeClaimsNothing(t *testing.T) {
 
 func TestStarvedNodeIsInTouchWhenItKnowsAllOffers(t *testing.T) {
 	self, known, void := election.Offer{Node: "a"}, election.Offer{Node: "b", Instance: 1}, election.Offer{Node: "c"}
-	view := func(live ...election.Offer) *election.View {
+	view := func(live ...election.Offer) *plan {
 		var v *election.View
-		return v.Next(election.Policy{}, live)
+		return &plan{view: v.Next(election.Policy{}, live)}
 	}
 	require.True(t, inTouch(view(self), "a", false), "alone before, alone now")
 	require.False(t, inTouch(view(self), "a", true), "its own timers may have taken all others for dead")
 	require.True(t, inTouch(view(self, known), "a", true))
 	require.False(t, inTouch(view(self, known, void), "a", true), "c may hold what this node held")
 	require.False(t, inTouch(view(self, void), "a", false))
+	stale := view(self, known)
+	stale.kept = map[string]kept{"b": {}}
+	require.False(t, inTouch(stale, "a", true), "b may have claimed meanwhile")
 }
 
 func TestMembersSeenAreTheFewestLately(t *testing.T) {

@@ -101,29 +101,42 @@ type kept struct {
 // change meanwhile, and nobody would hear of that.
 const keptFor = 5 * time.Second
 
-// members returns the members with those that are kept.
+// members returns the members with those that are kept. A member that is found
+// again is kept until its offer is known again.
 func (s *situation) members(p, before *plan) []election.Offer {
 	all := s.others
 	p.kept = make(map[string]kept)
 	for _, o := range before.others {
-		if o.Instance == 0 || slices.ContainsFunc(s.others, func(other election.Offer) bool { return other.Node == o.Node }) {
+		k, lost := before.kept[o.Node]
+		at := slices.IndexFunc(s.others, func(other election.Offer) bool { return other.Node == o.Node })
+		if o.Instance == 0 || at >= 0 && (!lost || s.others[at].Instance != 0) {
 			continue
 		}
-		i := slices.IndexFunc(s.peers, func(peer heartbeat.Peer) bool { return peer.Node == o.Node })
-		if i < 0 || s.peers[i].Silent || s.peers[i].Dead {
+		peer, beats := s.peer(o.Node)
+		if !beats || peer.Silent || peer.Dead {
 			continue
 		}
-		k, ok := before.kept[o.Node]
-		if !ok {
-			k = kept{instance: s.peers[i].Instance, until: s.now + keptFor}
+		if !lost {
+			k = kept{instance: peer.Instance, until: s.now + keptFor}
 		}
-		if k.instance == s.peers[i].Instance && s.now < k.until {
-			p.kept[o.Node] = k
-			p.wakeAt(s.now, k.until)
-			all = append(slices.Clip(all), o)
+		if k.instance != peer.Instance || s.now >= k.until {
+			continue
 		}
+		p.kept[o.Node] = k
+		p.wakeAt(s.now, k.until)
+		all = slices.DeleteFunc(slices.Clone(all), func(other election.Offer) bool { return other.Node == o.Node })
+		all = append(all, o)
 	}
 	return all
+}
+
+// peer returns the member as heartbeats show it, and whether it beats at all.
+func (s *situation) peer(node string) (peer heartbeat.Peer, beats bool) {
+	i := slices.IndexFunc(s.peers, func(p heartbeat.Peer) bool { return p.Node == node })
+	if i < 0 {
+		return heartbeat.Peer{}, false
+	}
+	return s.peers[i], true
 }
 
 // revivalPause is the least time between two exchanges because of members that

@@ -2,6 +2,7 @@ package l2vip
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,4 +64,40 @@ func TestPulse(t *testing.T) {
 	// A member that the membership has lost is forgotten.
 	s.others = offers(5)[1:]
 	require.Empty(t, s.pulse(&plan{}, p))
+}
+
+func TestMembersThatBeatAreKept(t *testing.T) {
+	b := election.Offer{Node: "b", Instance: 1, Entries: []election.Entry{{Addr: thisAddr, Service: "web", Holds: true}}}
+	s := &situation{now: 1, peers: []heartbeat.Peer{{Node: "b", Instance: 7}}}
+	p := &plan{others: []election.Offer{b}}
+	next := func(d time.Duration, others ...election.Offer) []election.Offer {
+		s.now += d
+		s.others = others
+		after := &plan{}
+		after.others = s.members(after, p)
+		p = after
+		return p.others
+	}
+	void := election.Offer{Node: "b"}
+	require.Equal(t, []election.Offer{void}, next(0, void), "the membership has never lost it: it was started again")
+
+	p = &plan{others: []election.Offer{b}}
+	require.Equal(t, []election.Offer{b}, next(0))
+	require.Equal(t, keptFor, p.wake-s.now)
+	require.Equal(t, []election.Offer{b}, next(time.Second, void), "found again, but not what it offers")
+	require.Equal(t, []election.Offer{b}, next(time.Second))
+	require.Empty(t, next(keptFor))
+	require.Empty(t, next(0), "once")
+
+	for name, change := range map[string]func(*heartbeat.Peer){
+		"silent":    func(p *heartbeat.Peer) { p.Silent = true },
+		"dead":      func(p *heartbeat.Peer) { p.Dead = true },
+		"restarted": func(p *heartbeat.Peer) { p.Instance++ },
+	} {
+		p = &plan{others: []election.Offer{b}}
+		s.peers = []heartbeat.Peer{{Node: "b", Instance: 7}}
+		require.Len(t, next(0), 1)
+		change(&s.peers[0])
+		require.Empty(t, next(0), name)
+	}
 }

@@ -304,7 +304,7 @@ func (l *loop) run(ctx context.Context) error {
 		if !l.syncing && (l.deserted > l.exchange.began || l.plan.exchange) {
 			l.sync(background, now)
 		}
-		if l.deserted > 0 && l.exchange.done && l.exchange.began >= l.deserted && inTouch(l.plan.view, l.config.Name, l.company) {
+		if l.deserted > 0 && l.exchange.done && l.exchange.began >= l.deserted && inTouch(l.plan, l.config.Name, l.company) {
 			l.trust() // only now: what the others have claimed is given up
 		}
 		if l.stopping && l.over(now) {
@@ -402,14 +402,14 @@ func (l *loop) extend(now time.Duration) {
 // inTouch reports whether the offers of all live members are known. A process
 // that did not run finds timers that have run out, and may take all others for
 // dead until they have answered; so it is not in touch as long as it sees nobody,
-// if there was company before.
-func inTouch(view *election.View, self string, company bool) bool {
-	for o := range view.Offers() {
+// if there was company before, or knows of members only what they offered before.
+func inTouch(p *plan, self string, company bool) bool {
+	for o := range p.view.Offers() {
 		if o.Node != self && o.Instance == 0 {
 			return false
 		}
 	}
-	return view.Members() > 1 || !company
+	return len(p.kept) == 0 && (p.view.Members() > 1 || !company)
 }
 
 // trust lets the lease hold again.
