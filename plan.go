@@ -108,7 +108,7 @@ func (s *situation) next(before *plan) *plan {
 	p.others = s.members(p, before)
 	s.others = p.others
 	held, contested := before.holding()
-	members, wake := before.members.next(s.now, len(s.others)+1, held, contested)
+	members, wake := before.members.next(s.now, s.heard(), held, contested)
 	p.members = members
 	p.wakeAt(s.now, wake)
 	p.pulse = s.pulse(p, before.pulse)
@@ -128,7 +128,8 @@ func (s *situation) next(before *plan) *plan {
 	p.stations = stations(before.stations, p.view)
 	entries := make([]election.Entry, len(p.positions))
 	for i := range p.positions {
-		s.move(p, i, p.decision(i))
+		was, _ := before.view.Owner(p.offer.Entries[i].Addr)
+		s.move(p, i, was.Holder, p.decision(i))
 		entries[i] = s.entry(p, i, p.view)
 	}
 	if !slices.Equal(entries, p.offer.Entries) {
@@ -252,8 +253,9 @@ func (s *situation) matchFacts() {
 	}
 }
 
-// move changes the node's position to what the decision asks for.
-func (s *situation) move(p *plan, i int, d election.Decision) {
+// move changes the node's position to what the decision asks for, after one in
+// which before held the address.
+func (s *situation) move(p *plan, i int, before string, d election.Decision) {
 	pos := &p.positions[i]
 	self := s.config.Name
 	sighted := s.sighted(pos, i)
@@ -274,6 +276,7 @@ func (s *situation) move(p *plan, i int, d election.Decision) {
 		pos.probing = false
 	case d.Takeover && !pos.released:
 		pos.hold(s.now, above(d.Term), d.Holder)
+		pos.silence.fell = s.doubtful(before)
 	default:
 		s.firstClaim(p, i, d)
 	}

@@ -130,6 +130,27 @@ func (s *situation) members(p, before *plan) []election.Offer {
 	return all
 }
 
+// heard returns how many members are heard, this one included. Those that beat and
+// fell silent are not: which of two holders is cut off shows there sooner than in
+// what the membership knows.
+func (s *situation) heard() int {
+	heard := len(s.others) + 1
+	for i := range s.others {
+		if peer, beats := s.peer(s.others[i].Node); beats && peer.Silent {
+			heard--
+		}
+	}
+	return heard
+}
+
+// doubtful reports whether a holder is gone for the membership alone, while by its
+// heartbeats it may as well be this node that is cut off. Then a claim of what it
+// held is isolated, until this node is known to hear others.
+func (s *situation) doubtful(holder string) bool {
+	peer, beats := s.peer(holder)
+	return beats && peer.Holds && peer.Silent && !peer.Dead && !peer.Stalled
+}
+
 // peer returns the member as heartbeats show it, and whether it beats at all.
 func (s *situation) peer(node string) (peer heartbeat.Peer, beats bool) {
 	i := slices.IndexFunc(s.peers, func(p heartbeat.Peer) bool { return p.Node == node })

@@ -101,3 +101,37 @@ func TestMembersThatBeatAreKept(t *testing.T) {
 		require.Empty(t, next(0), name)
 	}
 }
+
+func TestClaimThatOnlyTheMembershipAsksForIsIsolated(t *testing.T) {
+	silent := heartbeat.Peer{Node: "b", Holds: true, Silent: true}
+	dead, stalled := silent, silent
+	dead.Dead, stalled.Stalled = true, true
+	for _, tt := range []struct {
+		name     string
+		peers    []heartbeat.Peer
+		isolated bool
+	}{
+		{"it may be this node that is cut off", []heartbeat.Peer{silent}, true},
+		{"others miss it too", []heartbeat.Peer{dead}, false},
+		{"its kernel answers", []heartbeat.Peer{stalled}, false},
+		{"no heartbeats", nil, false},
+	} {
+		w := newWorld(t)
+		w.other(func(e *election.Entry) { e.Holds, e.Term = true, 7 })
+		w.turn(0)
+		w.others, w.peers = nil, tt.peers
+		require.True(t, w.turn(0).holds)
+		require.Equal(t, tt.isolated, w.plan.offer.Entries[0].Isolated, tt.name)
+		w.turn(time.Second)
+		require.Equal(t, tt.isolated, w.plan.offer.Entries[0].Isolated, "until others have been heard for a while")
+		w.turn(membersHold)
+		require.False(t, w.plan.offer.Entries[0].Isolated)
+	}
+}
+
+func TestSilentMembersAreNotSeen(t *testing.T) {
+	s := &situation{others: []election.Offer{{Node: "b"}, {Node: "c"}, {Node: "d"}}}
+	require.Equal(t, 4, s.heard(), "without heartbeats the membership counts")
+	s.peers = []heartbeat.Peer{{Node: "b", Silent: true}, {Node: "c", Dead: true}, {Node: "e", Silent: true}}
+	require.Equal(t, 3, s.heard(), "a dead one still counts: the dead one sees this node as well")
+}
