@@ -22,6 +22,7 @@ type segment struct {
 	stations  []*station
 	announced map[netip.Addr][]string // every announcement on side zero, by the station's name
 	noClients bool                    // there is nobody but the stations on side zero
+	hearts    uint64                  // how many there ever were
 }
 
 func newSegment() *segment { return &segment{announced: make(map[netip.Addr][]string)} }
@@ -46,6 +47,8 @@ type station struct {
 	rivals      map[netip.Addr]seen
 	kernel      bool // the kernel of its host answers for the addresses
 	alone       int  // for how many ticks it has heard nobody
+	heart       *heart
+	deaf        func(name string) bool // whose beats and signs of life don't come through; nil for nobody's
 }
 
 // seen is what a station has seen of others that claim an address.
@@ -143,10 +146,19 @@ func (s *segment) refresh(addr netip.Addr) {
 
 // set changes the station under the segment's lock.
 func (st *station) set(change func(*station)) {
-	st.segment.mu.Lock()
-	change(st)
-	st.segment.mu.Unlock()
+	st.segment.locked(func() {
+		change(st)
+		if st.heart != nil {
+			st.heart.wake()
+		}
+	})
 	st.wake()
+}
+
+func (s *segment) locked(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
 }
 
 func (st *station) wake() {
@@ -155,6 +167,10 @@ func (st *station) wake() {
 	default:
 	}
 }
+
+// misses reports whether the station's hearing of another, or of the clients, is
+// broken, so far as it matters to heartbeats. The lock is held.
+func (st *station) misses(name string) bool { return st.deaf != nil && st.deaf(name) }
 
 func (st *station) Renew(d time.Duration) {
 	st.segment.mu.Lock()
