@@ -262,18 +262,24 @@ func (s *speaker) await(t testing.TB, want func(l2vip.AddressStatus) bool, what 
 	}
 }
 
-// awaitHolder waits until one of the speakers holds the address, and returns it
-// and the others.
+// awaitHolder waits until one of the speakers holds the address and no other does,
+// and returns it and the others.
 func (f *fronts) awaitHolder(all []*speaker) (holder *speaker, others []*speaker) {
 	f.Helper()
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(10 * time.Millisecond) {
-		for i, s := range all {
-			if s.status(f.TB).Addresses[0].Holds {
-				return s, slices.Delete(slices.Clone(all), i, i+1)
+		holder, others = nil, nil
+		for _, s := range all {
+			if holder == nil && s.status(f.TB).Addresses[0].Holds {
+				holder = s
+			} else {
+				others = append(others, s)
 			}
 		}
+		if holder != nil && !slices.ContainsFunc(others, func(s *speaker) bool { return s.status(f.TB).Addresses[0].Holds }) {
+			return holder, others
+		}
 	}
-	require.Fail(f, "nobody holds the address")
+	require.Fail(f, "not one holder")
 	return nil, nil
 }
 

@@ -88,18 +88,20 @@ func (p *partition) split(holder *speaker, others []*speaker, cutHolder bool) {
 	}
 	p.follows(p.kept)
 	p.cut.await(p, func(a l2vip.AddressStatus) bool { return a.Holds && a.Isolated }, "nobody is heard")
-	kept := p.kept.status(p).Addresses[0]
-	require.True(p, kept.Holds)
-	require.False(p, kept.Isolated)
+	// It hears the client, on a busy machine after a while.
+	kept := p.kept.await(p, func(a l2vip.AddressStatus) bool { return a.Holds && !a.Isolated }, "the client is heard")
 	if !cutHolder {
 		require.Greater(p, p.cut.status(p).Addresses[0].Term, kept.Term)
 	}
 }
 
 // heal joins the switch, waits until only one speaker holds the address, and
-// returns how long that took.
+// returns how long that took. On a side with several the address may have moved by
+// then, because a busy machine let its holder starve: kept is who serves at last.
 func (p *partition) heal() time.Duration {
 	p.Helper()
+	p.kept, p.third = p.awaitHolder(append([]*speaker{p.kept}, p.third...))
+	p.follows(p.kept)
 	for _, s := range p.all() {
 		pending(s.events)
 	}
@@ -108,12 +110,12 @@ func (p *partition) heal() time.Duration {
 	return p.cut.wait(p, l2vip.Released).Time.Sub(began)
 }
 
-// requireHealed checks what has come of a heal: the one that served the client
-// keeps the address, and everybody knows.
-func (p *partition) requireHealed(heal func() time.Duration) {
+// requireHealed heals the switch and checks what comes of it: the one that served
+// the client keeps the address, and everybody knows.
+func (p *partition) requireHealed() {
 	p.Helper()
 	w := p.wire()
-	p.Logf("one holder %v after the heal", heal().Round(time.Millisecond))
+	p.Logf("one holder %v after the heal", p.heal().Round(time.Millisecond))
 	kept := p.kept.node.HardwareAddr.String()
 
 	// The one that was cut off says nothing after it has released the address.
@@ -157,7 +159,7 @@ func TestWirePartitionHeals(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			families(t, func(t *testing.T, vip netip.Addr) {
 				p := newPartition(t, kind.nodes, kind.cutHolder, vip)
-				p.requireHealed(p.heal)
+				p.requireHealed()
 			})
 		})
 	}
@@ -181,7 +183,7 @@ func TestWirePartitionHealsWhenEachHasForgottenTheOther(t *testing.T) {
 	time.Sleep(forgotten)
 	for i, p := range all {
 		t.Log(partitionKinds[i].name)
-		p.requireHealed(p.heal)
+		p.requireHealed()
 	}
 }
 
