@@ -15,6 +15,7 @@ const patience = 20 * time.Second
 // Whoever waits for something waits for the board to say it.
 type board struct {
 	mu       sync.Mutex
+	places   []place
 	changed  chan struct{} // closed and replaced with every change
 	speakers map[string]standing
 	progress progress // of the client
@@ -22,8 +23,8 @@ type board struct {
 	sighting *sighting
 }
 
-func newBoard() *board {
-	return &board{changed: make(chan struct{}), speakers: make(map[string]standing)}
+func newBoard(places []place) *board {
+	return &board{places: places, changed: make(chan struct{}), speakers: make(map[string]standing)}
 }
 
 // update changes the board and wakes all who wait.
@@ -66,7 +67,7 @@ func (b *board) wait(ctx context.Context, what string, met func() bool) error {
 // take it; empty if it is not so.
 func (b *board) leader() string {
 	leader := ""
-	for _, at := range places {
+	for _, at := range b.places {
 		switch s := b.speakers[at.name]; {
 		case !s.Ready || s.Holds && leader != "":
 			return ""

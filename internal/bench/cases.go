@@ -19,10 +19,18 @@ type testCase struct {
 	check check
 	// moves tells that another node must take over. If not, nothing need move.
 	moves bool
-	// counts tells that takeovers and answers are what matters, not the gap.
-	counts bool
+	// figures are what matters.
+	figures figures
 	// oursOnly tells that the case means nothing to other systems.
 	oursOnly bool
+	// once tells that the case is played once only, because it would come to the
+	// same again.
+	once bool
+	// nodes is how many there are, and addresses how many they carry; zero means
+	// 3 and 1.
+	nodes, addresses int
+	// insides is how many goroutines shall allocate inside every speaker.
+	insides int
 	// needs is a program without which it cannot be played.
 	needs string
 	// lasts is for how long to look at the least after act began; zero means a
@@ -30,10 +38,21 @@ type testCase struct {
 	lasts time.Duration
 	// prepare goes before what is measured, and act begins it.
 	prepare, act func(context.Context, *stage) error
-	// measure plays the case; nil means measureGap. What needs no lab, as a
-	// simulation, measures by itself.
-	measure func(context.Context, trial) (result, error)
 }
+
+// figures say what is measured of a case.
+type figures uint8
+
+const (
+	// gaps are for how long clients miss the address.
+	gaps figures = iota
+	// counts are takeovers and answers; the gaps are not what matters.
+	counts
+	// costs are processor time and packets while nothing happens.
+	costs
+	// risks are what came of a simulation.
+	risks
+)
 
 // check is how the application is watched.
 type check uint8
@@ -58,17 +77,23 @@ func (c testCase) String() string { return c.name }
 type trial struct {
 	testCase
 	system
-	minute time.Duration
-	log    io.Writer
+	options
+	log io.Writer
 }
 
 // lasting returns for how long the trial looks at the least.
 func (t trial) lasting() time.Duration { return cmp.Or(t.lasts, t.minute) }
 
+// places are the nodes of the lab.
+func (t trial) places() []place { return nodePlaces(cmp.Or(t.nodes, 3)) }
+
 // play plays the case once.
 func (c testCase) play(ctx context.Context, t trial) (result, error) {
-	if c.measure != nil {
-		return c.measure(ctx, t)
+	switch c.figures {
+	case costs:
+		return measureCost(ctx, t)
+	case risks:
+		return measureRisk(ctx, t)
 	}
 	return measureGap(ctx, t)
 }
@@ -149,17 +174,17 @@ var cases = []testCase{
 	},
 	{
 		name: "busy-minute", says: "nothing fails for a minute, with twice as many busy processes as cores",
-		check: checkHTTP, counts: true,
+		check: checkHTTP, figures: counts,
 		act: busy,
 	},
 	{
 		name: "busy-minute-inside", says: "the same, with four allocating goroutines inside every speaker",
-		check: checkHTTP, counts: true, oursOnly: true,
+		check: checkHTTP, figures: counts, oursOnly: true, insides: 4,
 		act: busy,
 	},
 	{
 		name: "paused", says: "the leader's speaker is stopped for 5 s and continued",
-		counts: true, lasts: away + returns,
+		figures: counts, lasts: away + returns,
 		act: func(ctx context.Context, st *stage) error {
 			if err := st.leader.speaker.signal(signalFreeze); err != nil {
 				return err
@@ -171,27 +196,31 @@ var cases = []testCase{
 		},
 	},
 	{
-		// On the wire, for a minute. Seeds and simulated hours come with a
-		// measure of their own.
-		name: "loss", says: "for a minute, 2% of the frames at the leader's port are dropped in each direction",
-		counts: true, needs: "nft",
+		name: "lossy-minute", says: "for a minute, 2% of the frames at the leader's port are dropped in each direction",
+		figures: counts, needs: "nft",
 		act: lose,
 	},
 	{
-		name: "idle", says: "nothing happens: what three nodes cost together",
-		measure: measureCost,
+		// Hours on the wire would take hours.
+		name: "loss", says: "simulated hours in which 2% of the frames at the leader's port are lost, two nodes and three",
+		figures: risks, oursOnly: true, once: true, needs: "go",
 	},
-}
-
-// allocating is how many goroutines allocate inside a speaker that has them.
-const allocating = 4
-
-// insides returns how many goroutines shall allocate inside every speaker.
-func (c testCase) insides() int {
-	if c.oursOnly {
-		return allocating
-	}
-	return 0
+	{
+		name: "idle", says: "nothing happens: what three nodes cost together",
+		figures: costs,
+	},
+	{
+		name: "idle-10-nodes", says: "what ten nodes cost together",
+		figures: costs, oursOnly: true, nodes: 10,
+	},
+	{
+		name: "idle-50-nodes", says: "what fifty nodes cost together",
+		figures: costs, oursOnly: true, nodes: 50,
+	},
+	{
+		name: "idle-1000-addresses", says: "what three nodes cost together that carry 1,000 addresses",
+		figures: costs, oursOnly: true, addresses: 1000,
+	},
 }
 
 // busy starts twice as many busy processes as there are cores.

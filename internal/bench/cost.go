@@ -19,8 +19,8 @@ const (
 	// calms is how long a cluster that has just started is left alone: its first
 	// announcements are over, and what it does then it always does.
 	calms = 6 * time.Second
-	// costs is how long its costs are counted.
-	costs = 10 * time.Second
+	// watches is for how long its costs are counted.
+	watches = 10 * time.Second
 	// tick is the unit of processor time in /proc, the same on every Linux.
 	tick = 10 * time.Millisecond
 )
@@ -31,7 +31,7 @@ type expense struct {
 	packets uint64
 }
 
-// measureCost returns what three nodes spend together while nothing happens and
+// measureCost returns what all nodes spend together while nothing happens and
 // nobody asks.
 func measureCost(ctx context.Context, t trial) (r result, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
@@ -52,7 +52,7 @@ func measureCost(ctx context.Context, t trial) (r result, err error) {
 	if err != nil {
 		return result{}, err
 	}
-	if err := pause(ctx, costs); err != nil {
+	if err := pause(ctx, watches); err != nil {
 		return result{}, err
 	}
 	after, err := st.spent()

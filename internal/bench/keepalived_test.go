@@ -24,7 +24,7 @@ func TestKeepalivedConfig(t *testing.T) {
 	require.Contains(t, string(text), "track_script {\n\t\tapplication\n")
 	require.Equal(t, strings.Count(string(text), "{"), strings.Count(string(text), "}"))
 
-	require.Len(t, keepalivedPriorities, len(places))
+	require.Len(t, keepalivedPriorities, len(trial{}.places()))
 }
 
 func TestKeepalivedState(t *testing.T) {

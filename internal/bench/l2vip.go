@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -34,6 +33,11 @@ var profiles = []profile{
 	{"l2vip-fast", func(c *l2vip.Config, _ *gossip.Config) { c.Profile = l2vip.Fast() }},
 }
 
+// profileNamed returns the one of a name that there is.
+func profileNamed(name string) profile {
+	return profiles[slices.IndexFunc(profiles, func(p profile) bool { return p.name == name })]
+}
+
 // ours is l2vip as a system.
 func ours(p profile) system {
 	return system{
@@ -41,7 +45,8 @@ func ours(p profile) system {
 		missing: func() error { return nil },
 		speaker: func(at *machine, t trial, told func(standing)) (*exec.Cmd, error) {
 			cmd, err := role("speaker", "-name", at.Name, "-system", p.name, "-check", t.check.String(),
-				"-pidfile", at.pidFile(), "-allocate", strconv.Itoa(t.insides()))
+				"-pidfile", at.pidFile(), "-allocate", strconv.Itoa(t.insides),
+				"-nodes", strconv.Itoa(len(t.places())), "-addresses", strconv.Itoa(max(1, t.addresses)))
 			if err != nil {
 				return nil, err
 			}
@@ -67,6 +72,8 @@ func runSpeaker(args []string) error {
 	watched := flags.String("check", "none", "how to watch the application")
 	pidFile := flags.String("pidfile", "", "pid file of the application")
 	allocators := flags.Int("allocate", 0, "how many goroutines allocate all the time")
+	nodes := flags.Int("nodes", 3, "how many nodes there are")
+	addresses := flags.Int("addresses", 1, "how many addresses they carry")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -81,11 +88,11 @@ func runSpeaker(args []string) error {
 	config := l2vip.Config{
 		Name:       *name,
 		Interfaces: []string{"eth0"},
-		Services:   []l2vip.Service{{Addresses: []netip.Addr{vip}, Health: source(*watched, *pidFile)}},
+		Services:   []l2vip.Service{{Addresses: carried(*addresses), Health: source(*watched, *pidFile)}},
 		Logger:     logger,
 	}
 	members := gossip.Config{Logger: logger}
-	for _, at := range places {
+	for _, at := range nodePlaces(*nodes) {
 		members.Peers = append(members.Peers, at.addr)
 	}
 	profiles[i].set(&config, &members)
@@ -103,7 +110,7 @@ func runSpeaker(args []string) error {
 	}
 	telling, done := context.WithCancel(context.Background())
 	var group sync.WaitGroup
-	group.Go(func() { tell(telling, runner) })
+	group.Go(func() { tell(telling, runner, *nodes) })
 	err = runner.Run(ctx)
 	done()
 	group.Wait()
@@ -125,7 +132,7 @@ func source(name, pidFile string) health.Source {
 }
 
 // tell prints the standing whenever it has changed, until ctx ends.
-func tell(ctx context.Context, r *l2vip.Runner) {
+func tell(ctx context.Context, r *l2vip.Runner, nodes int) {
 	out := json.NewEncoder(os.Stdout)
 	events, ready := r.Events(ctx, 0), r.Ready()
 	joined := false
@@ -139,24 +146,24 @@ func tell(ctx context.Context, r *l2vip.Runner) {
 				return
 			}
 		}
-		if now := look(r.Status(), joined); now != told {
+		if now := look(r.Status(), joined, nodes); now != told {
 			told = now
 			_ = out.Encode(now)
 		}
 	}
 }
 
-// look returns the standing of a Runner.
-func look(status *l2vip.Status, joined bool) standing {
+// look returns the standing of a Runner, one of so many.
+func look(status *l2vip.Status, joined bool, nodes int) standing {
 	members := 0
 	for _, m := range status.Members {
 		if m.Offered {
 			members++
 		}
 	}
-	a := status.Addresses[0] // there is one
+	a := status.Addresses[slices.IndexFunc(status.Addresses, func(a l2vip.AddressStatus) bool { return a.Addr == vip })]
 	return standing{
-		Ready: joined && members == len(places) && a.Reason == election.Offered,
+		Ready: joined && members == nodes && a.Reason == election.Offered,
 		Holds: a.Holds,
 	}
 }

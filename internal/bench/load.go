@@ -113,7 +113,7 @@ func (c *client) send(stopped <-chan struct{}) {
 // receive takes the answers until the deadline.
 func (c *client) receive() {
 	numbers := make(map[string]int32)
-	for i, at := range places {
+	for i, at := range nodePlaces(mostNodes) {
 		numbers[at.name] = int32(i) + 1
 	}
 	buf := make([]byte, 64)
@@ -155,7 +155,7 @@ func (c *client) tell(stopped <-chan struct{}, out *json.Encoder) {
 		}
 		p := progress{Streak: int(c.streak.Load())}
 		if by := c.last.Load(); by > 0 {
-			p.By = places[by-1].name
+			p.By = nodePlaces(int(by))[by-1].name
 		}
 		_ = out.Encode(map[string]progress{"Progress": p})
 	}

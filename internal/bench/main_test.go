@@ -81,6 +81,8 @@ func TestOptions(t *testing.T) {
 		"-system keepalivd": `-system "keepalivd": one of l2vip`,
 		"-minute 1":         "invalid value",
 		"-minute -1s":       "-minute -1s: more than 0",
+		"-seeds 0":          "-seeds 0: at least 1",
+		"-seed 0s":          "-seed 0s: more than 0",
 		"drain":             `unexpected argument "drain"`,
 	} {
 		flags := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -104,7 +106,7 @@ func TestChoose(t *testing.T) {
 	require.Len(t, all, len(cases))
 	for _, name := range []string{
 		"port-cut", "silent-kernel", "follower-cut", "app-kill", "app-hang", "drain",
-		"speaker-kill", "node-return", "busy-minute", "paused", "loss",
+		"speaker-kill", "node-return", "busy-minute", "paused", "loss", "idle",
 	} {
 		_, err := choose("-case", name, cases)
 		require.NoError(t, err)

@@ -16,6 +16,8 @@ type options struct {
 	json    bool
 	svg     string
 	minute  time.Duration // how long what is called a minute lasts
+	seeds   int           // of the simulation
+	seed    time.Duration // how long each of them lasts
 	verbose bool
 }
 
@@ -27,7 +29,9 @@ func parseOptions(flags *flag.FlagSet, args []string) (options, error) {
 	flags.StringVar(&systemNames, "system", "", "the `systems` to measure, separated by commas: "+names(systems())+" (default all)")
 	flags.BoolVar(&o.json, "json", false, "print only a JSON document with the result")
 	flags.StringVar(&o.svg, "svg", "", "draw the gaps to this `file`")
-	flags.DurationVar(&o.minute, "minute", minute, "how long busy-minute and loss last")
+	flags.DurationVar(&o.minute, "minute", minute, "how long the cases called a minute last")
+	flags.IntVar(&o.seeds, "seeds", 100, "how many seeds loss is simulated with")
+	flags.DurationVar(&o.seed, "seed", 10*time.Minute, "how much simulated `time` each seed takes")
 	flags.BoolVar(&o.verbose, "v", false, "print what the speakers log to the standard error")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -37,6 +41,10 @@ func parseOptions(flags *flag.FlagSet, args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case o.runs < 1:
 		return o, fmt.Errorf("-runs %d: at least 1", o.runs)
+	case o.seeds < 1:
+		return o, fmt.Errorf("-seeds %d: at least 1", o.seeds)
+	case o.seed <= 0:
+		return o, fmt.Errorf("-seed %v: more than 0", o.seed)
 	case o.minute <= 0 || o.minute > longestLoad/2:
 		return o, fmt.Errorf("-minute %v: more than 0 and at most %v", o.minute, longestLoad/2)
 	}

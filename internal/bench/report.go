@@ -90,15 +90,15 @@ func (s *series) announced() time.Duration {
 // ratio is the median gap of ours in relation to that of a peer; false if there
 // is nothing to compare.
 func (all results) ratio(s, peer *series) (float64, bool) {
-	if peer == nil || s.system.peer || !peer.system.peer || s.costly() || s.testCase.counts || len(s.runs) == 0 || len(peer.runs) == 0 {
+	if peer == nil || s.system.peer || !peer.system.peer || s.testCase.figures != gaps || len(s.runs) == 0 || len(peer.runs) == 0 {
 		return 0, false
 	}
 	of := median(peer.gaps())
 	return float64(median(s.gaps())) / float64(of), of > 0
 }
 
-// costly tells that the series counts costs, not gaps.
-func (s *series) costly() bool { return s.testCase.measure != nil }
+// gap tells that gaps are measured, whether they matter or not.
+func (f figures) gap() bool { return f == gaps || f == counts }
 
 // peers are the systems that ours is compared with, of those measured.
 func (all results) peers() []string {
@@ -128,7 +128,11 @@ type entry struct {
 	Takeovers  *int `json:"takeovers,omitempty"`
 	Unanswered *int `json:"unanswered_requests,omitempty"`
 	Strays     *int `json:"stray_answers,omitempty"`
-	// The costs of three idle nodes together.
+	// What was simulated.
+	Seeds      int  `json:"seeds,omitempty"`
+	Beats      *int `json:"beats,omitempty"`
+	Suspicions *int `json:"suspicions,omitempty"`
+	// The costs of all nodes together.
 	CPU     *float64 `json:"cpu_ms_per_second,omitempty"`
 	Packets *float64 `json:"packets_per_second,omitempty"`
 	// Late is the longest pause of the client itself.
@@ -143,9 +147,14 @@ func (all results) entry(s *series) entry {
 	if len(s.runs) == 0 {
 		return e
 	}
-	if s.costly() {
+	switch s.testCase.figures {
+	case costs:
 		e.CPU = new(round(median(collect(s.runs, func(r result) float64 { return r.CPU }))))
 		e.Packets = new(round(median(collect(s.runs, func(r result) float64 { return r.Packets }))))
+		return e
+	case risks:
+		r := s.runs[0] // there is one
+		e.Seeds, e.Beats, e.Suspicions, e.Takeovers = r.Seeds, &r.Beats, &r.Suspicions, &r.Takeovers
 		return e
 	}
 	e.Median, e.Worst = new(milliseconds(median(s.gaps()))), new(milliseconds(slices.Max(s.gaps())))
@@ -160,7 +169,7 @@ func (all results) entry(s *series) entry {
 			e.Ratios[name] = round(ratio)
 		}
 	}
-	if s.testCase.counts {
+	if s.testCase.figures == counts {
 		e.Takeovers = new(s.sum(func(r result) int { return r.Takeovers }))
 		e.Unanswered = new(s.sum(func(r result) int { return r.Unanswered }))
 		e.Strays = new(s.sum(func(r result) int { return r.Strays }))
@@ -186,11 +195,14 @@ func (all results) printCase(w io.Writer, c testCase) {
 	fmt.Fprintf(w, "\n%s: %s\n", c.name, c.says)
 	peers := all.peers()
 	fmt.Fprintf(w, "%-18s  %4s", "system", "runs")
-	if c.measure != nil {
+	switch c.figures {
+	case costs:
 		fmt.Fprintf(w, "  %12s  %9s\n", "CPU ms/s", "packets/s")
-	} else {
+	case risks:
+		fmt.Fprintf(w, "  %9s  %12s  %10s  %9s\n", "seeds", "beats", "suspicions", "takeovers")
+	default:
 		fmt.Fprintf(w, "  %9s  %9s  %9s  %6s", "median", "worst", "announced", "lost")
-		if c.counts {
+		if c.figures == counts {
 			peers = nil // their gaps are not what matters
 			fmt.Fprintf(w, "  %9s  %10s  %6s", "takeovers", "unanswered", "strays")
 		}
@@ -212,6 +224,8 @@ func (all results) printRow(w io.Writer, s *series, peers []string) {
 	switch {
 	case e.CPU != nil:
 		fmt.Fprintf(w, "  %12.2f  %9.1f", *e.CPU, *e.Packets)
+	case e.Beats != nil:
+		fmt.Fprintf(w, "  %9d  %12d  %10d  %9d", e.Seeds, *e.Beats, *e.Suspicions, *e.Takeovers)
 	case e.Median != nil:
 		fmt.Fprintf(w, "  %9.1f  %9.1f  %9s  %6d", *e.Median, *e.Worst, orDash(e.Announced), *e.Lost)
 		if e.Takeovers != nil {
@@ -275,6 +289,8 @@ func (all results) cell(s *series) string {
 	switch {
 	case e.CPU != nil:
 		return fmt.Sprintf("%.1f ms of CPU and %.0f packets a second", *e.CPU, *e.Packets)
+	case e.Beats != nil:
+		return fmt.Sprintf("%s in %d simulated beats", plural(*e.Takeovers, "takeover"), *e.Beats)
 	case e.Takeovers != nil:
 		text = fmt.Sprintf("%s, %s unanswered, %s answered by another", plural(*e.Takeovers, "takeover"), plural(*e.Unanswered, "question"), plural(*e.Strays, "question"))
 	default:
@@ -299,7 +315,9 @@ func (r result) describe(c testCase, err error) string {
 	switch {
 	case r == result{} && err != nil:
 		return err.Error()
-	case c.measure != nil:
+	case c.figures == risks:
+		text = fmt.Sprintf("%s, %s in %d beats", plural(r.Takeovers, "takeover"), plural(r.Suspicions, "suspicion"), r.Beats)
+	case c.figures == costs:
 		text = fmt.Sprintf("%.2f ms of CPU and %.1f packets a second", r.CPU, r.Packets)
 	default:
 		text = fmt.Sprintf("%.1f ms, %d lost", milliseconds(r.Gap), r.Lost)
@@ -309,7 +327,7 @@ func (r result) describe(c testCase, err error) string {
 		if c.moves && r.Takeovers > 1 {
 			text += fmt.Sprintf(", %d takeovers", r.Takeovers)
 		}
-		if c.counts {
+		if c.figures == counts {
 			text += fmt.Sprintf(", %s, %d unanswered, %d strays", plural(r.Takeovers, "takeover"), r.Unanswered, r.Strays)
 		}
 	}

@@ -20,11 +20,11 @@ func caseNamed(t *testing.T, name string) testCase {
 	return chosen[0]
 }
 
-// sample is three cases with two systems.
+// sample is four cases with two systems.
 func sample(t *testing.T) results {
 	t.Helper()
 	ours, peer := systems()[0], keepalived("keepalived-10ms", "0.01")
-	cut, paused, idle := caseNamed(t, "port-cut"), caseNamed(t, "paused"), caseNamed(t, "idle")
+	cut, paused, idle, loss := caseNamed(t, "port-cut"), caseNamed(t, "paused"), caseNamed(t, "idle"), caseNamed(t, "loss")
 	var all results
 	for _, gap := range []time.Duration{12, 16, 11} {
 		all.add(cut, ours, result{Gap: gap * ms, Lost: int(gap) - 1, Announced: gap*ms - 500*time.Microsecond}, nil)
@@ -33,6 +33,7 @@ func sample(t *testing.T) results {
 	all.add(paused, ours, result{Gap: ms, Takeovers: 1}, nil)
 	all.add(paused, peer, result{Gap: ms, Takeovers: 3, Strays: 4}, nil)
 	all.add(paused, peer, result{}, errors.New("did not start"))
+	all.add(loss, ours, result{Seeds: 100, Beats: 3000000, Suspicions: 2}, nil)
 	all.add(idle, ours, result{CPU: 20.123, Packets: 96.66}, nil)
 	return all
 }
@@ -45,6 +46,7 @@ func TestJSON(t *testing.T) {
 		{"case":"port-cut","system":"keepalived-10ms","runs":3,"median_ms":36,"worst_ms":48,"lost":114},
 		{"case":"paused","system":"l2vip","runs":1,"median_ms":1,"worst_ms":1,"lost":0,"takeovers":1,"unanswered_requests":0,"stray_answers":0},
 		{"case":"paused","system":"keepalived-10ms","runs":1,"median_ms":1,"worst_ms":1,"lost":0,"takeovers":3,"unanswered_requests":0,"stray_answers":4,"failed":1},
+		{"case":"loss","system":"l2vip","runs":1,"takeovers":0,"seeds":100,"beats":3000000,"suspicions":2},
 		{"case":"idle","system":"l2vip","runs":1,"cpu_ms_per_second":20.12,"packets_per_second":96.66}
 	]}`, out.String())
 	out.Reset()
@@ -55,7 +57,7 @@ func TestJSON(t *testing.T) {
 func TestTables(t *testing.T) {
 	all := sample(t)
 	var out strings.Builder
-	for _, name := range []string{"port-cut", "paused", "idle"} {
+	for _, name := range []string{"port-cut", "paused", "loss", "idle"} {
 		all.printCase(&out, caseNamed(t, name))
 	}
 	require.Equal(t, `
@@ -69,6 +71,10 @@ system              runs     median      worst  announced    lost  takeovers  un
 l2vip                  1        1.0        1.0          –       0          1           0       0
 keepalived-10ms        1        1.0        1.0          –       0          3           0       4  ← 1 failed
 
+loss: simulated hours in which 2% of the frames at the leader's port are lost, two nodes and three
+system              runs      seeds         beats  suspicions  takeovers
+l2vip                  1        100       3000000           2          0
+
 idle: nothing happens: what three nodes cost together
 system              runs      CPU ms/s  packets/s
 l2vip                  1         20.12       96.7
@@ -81,6 +87,7 @@ l2vip                  1         20.12       96.7
 		"|---|---|---|\n"+
 		"| the leader's switch port is cut: it loses its carrier (`port-cut`) | 12.0 (16.0), 11 lost | 36.0 (48.0), 35 lost |\n"+
 		"| the leader's speaker is stopped for 5 s and continued (`paused`) | 1 takeover, 0 questions unanswered, 0 questions answered by another | 3 takeovers, 0 questions unanswered, 4 questions answered by another, 1 failed |\n"+
+		"| simulated hours in which 2% of the frames at the leader's port are lost, two nodes and three (`loss`) | 0 takeovers in 3000000 simulated beats | – |\n"+
 		"| nothing happens: what three nodes cost together (`idle`) | 20.1 ms of CPU and 97 packets a second | – |\n", table)
 }
 

@@ -22,6 +22,10 @@ type result struct {
 
 	CPU     float64 // milliseconds a second
 	Packets float64 // packets a second
+
+	Seeds      int // of the simulation
+	Beats      int // simulated ones of the leader
+	Suspicions int // how often it was asked for, because beats were missing
 }
 
 // newResult returns what the client and the watcher have seen of what happened

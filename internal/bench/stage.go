@@ -22,11 +22,32 @@ type place struct{ name, addr string }
 
 // The nodes of the lab, and the address that they carry.
 var (
-	places  = []place{{"node-0", "192.168.122.10"}, {"node-1", "192.168.122.11"}, {"node-2", "192.168.122.12"}}
-	user    = place{"client", "192.168.122.50"}
-	watcher = place{"watcher", "192.168.122.51"}
+	user    = place{"client", "192.168.122.90"}
+	watcher = place{"watcher", "192.168.122.91"}
 	vip     = netip.MustParseAddr("192.168.122.100")
 )
+
+// mostNodes is how many nodes there is room for below the client.
+const mostNodes = 80
+
+// nodePlaces are the first nodes of the lab.
+func nodePlaces(n int) []place {
+	var all []place
+	for i := range n {
+		all = append(all, place{fmt.Sprint("node-", i), fmt.Sprint("192.168.122.", 10+i)})
+	}
+	return all
+}
+
+// carried are the addresses that the nodes carry: the one that clients ask for, and
+// others in a network that is nobody's.
+func carried(n int) []netip.Addr {
+	all := []netip.Addr{vip}
+	for i := 1; i < n; i++ {
+		all = append(all, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+	}
+	return all
+}
 
 // appPort is where the application echoes datagrams.
 const appPort = 9000
@@ -67,7 +88,7 @@ type observer struct {
 // newStage builds the nodes and starts the applications and speakers. If
 // something fails later, or ends that should not, fail is called.
 func newStage(t trial, fail func(error)) (_ *stage, err error) {
-	st := &stage{launcher: launcher{log: t.log, fail: fail}, trial: t, board: newBoard()}
+	st := &stage{launcher: launcher{log: t.log, fail: fail}, trial: t, board: newBoard(t.places())}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, st.close())
@@ -79,7 +100,7 @@ func newStage(t trial, fail func(error)) (_ *stage, err error) {
 	if st.dir, err = os.MkdirTemp("", "l2vip-bench-"); err != nil {
 		return nil, err
 	}
-	for i, at := range places {
+	for i, at := range st.places() {
 		if err := st.addMachine(i, at); err != nil {
 			return nil, err
 		}

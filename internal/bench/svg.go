@@ -40,7 +40,7 @@ func writePicture(path string, all results) error {
 // drawPicture writes the gaps of all cases as an SVG: a bar to the median for each
 // system, and a dot for each run.
 func drawPicture(w io.Writer, all results) error {
-	all = slices.DeleteFunc(slices.Clone(all), func(s *series) bool { return s.costly() || len(s.runs) == 0 })
+	all = slices.DeleteFunc(slices.Clone(all), func(s *series) bool { return !s.testCase.figures.gap() || len(s.runs) == 0 })
 	heads := 0
 	for i, s := range all {
 		if i == 0 || s.testCase.name != all[i-1].testCase.name {
