@@ -20,6 +20,7 @@ import (
 type thread struct {
 	*Detector
 	core  *core
+	clock clock.Reader
 	bell  int // an eventfd that says that the state has changed, or ctx was cancelled
 	ports map[int]*port
 	fds   []unix.PollFd
@@ -94,9 +95,16 @@ func (t *thread) hurry() (restore func()) {
 }
 
 func (t *thread) loop(ctx context.Context, report func([]Peer)) error {
-	t.sync()
-	for ctx.Err() == nil {
-		next := t.core.advance(clock.Now())
+	for t.sync(t.clock.Now()); ctx.Err() == nil; {
+		// First the time, then what has come until then: for however long this
+		// thread was held up, nobody is judged by a time whose frames lie unread.
+		t.clock.Forget()
+		now := t.clock.Now()
+		t.read(now)
+		if t.rung() || t.retry > 0 && now >= t.retry {
+			t.sync(now)
+		}
+		next := t.core.advance(now)
 		if t.core.changed {
 			t.core.changed = false
 			report(t.core.picture())
@@ -104,13 +112,9 @@ func (t *thread) loop(ctx context.Context, report func([]Peer)) error {
 		if t.retry > 0 {
 			next = min(next, t.retry)
 		}
-		timeout := unix.NsecToTimespec(int64(max(0, next-clock.Now())))
+		timeout := unix.NsecToTimespec(int64(max(0, next-t.clock.Now())))
 		if _, err := unix.Ppoll(t.fds, &timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("heartbeat: poll: %w", err)
-		}
-		t.read()
-		if t.rung() || t.retry > 0 && clock.Now() >= t.retry {
-			t.sync()
 		}
 	}
 	t.core.leave()
@@ -119,13 +123,16 @@ func (t *thread) loop(ctx context.Context, report func([]Peer)) error {
 
 // rung reports whether the bell rang, and silences it.
 func (t *thread) rung() bool {
+	if t.fds[0].Revents == 0 {
+		return false
+	}
 	var b [8]byte
 	n, _ := unix.Read(t.bell, b[:])
 	return n > 0
 }
 
 // sync opens and closes ports for the state that was set last.
-func (t *thread) sync() {
+func (t *thread) sync(now time.Duration) {
 	state := t.current()
 	wanted := make(map[int]Link)
 	for _, l := range state.Links {
@@ -145,7 +152,7 @@ func (t *thread) sync() {
 			var err error
 			if p, err = openPort(l); err != nil {
 				t.config.Logger.Debug("cannot beat on a link, trying again", "link", index, "error", err)
-				t.retry = clock.Now() + retryAfter
+				t.retry = now + retryAfter
 				continue
 			}
 			t.ports[index] = p
@@ -159,21 +166,21 @@ func (t *thread) sync() {
 			t.fds = append(t.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 		}
 	}
-	t.core.set(clock.Now(), links, state.Holds, state.Membership)
+	t.core.set(now, links, state.Holds, state.Membership)
 }
 
 // readBatch bounds what is read from a socket before others have their turn: a
 // flood must not hold up the beats.
 const readBatch = 256
 
-// read gives the core what has arrived.
-func (t *thread) read() {
-	now := clock.Now()
+// read gives the core what has arrived. It asks all sockets: what poll found is
+// old if this thread was held up on its way back.
+func (t *thread) read(now time.Duration) {
 	for index, p := range t.ports {
 		for range readBatch {
 			n, from, err := p.read(p.beats, t.in)
 			if err != nil {
-				t.lose(p, err)
+				t.lose(now, p, err)
 				break
 			}
 			t.core.receive(now, index, from, t.in[headerLen:n])
@@ -182,7 +189,7 @@ func (t *thread) read() {
 			for range readBatch {
 				_, from, err := p.read(fd, t.in)
 				if err != nil {
-					t.lose(p, err)
+					t.lose(now, p, err)
 					break
 				}
 				t.core.sign(now, index, from)
@@ -192,13 +199,13 @@ func (t *thread) read() {
 }
 
 // lose sees to a socket that gave no frame: mostly there is none.
-func (t *thread) lose(p *port, err error) {
+func (t *thread) lose(now time.Duration, p *port, err error) {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) || p.broken {
 		return
 	}
 	p.broken = !errors.Is(err, unix.ENETDOWN) // that is told once, and the socket works on
 	if p.broken {
-		t.retry = clock.Now() + retryAfter
+		t.retry = now + retryAfter
 	}
 }
 
