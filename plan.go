@@ -437,6 +437,16 @@ func (p *plan) wakeAt(now, t time.Duration) {
 	}
 }
 
+// superseded reports whether another member holds by right what this node holds.
+func (p *plan) superseded() bool {
+	for i := range p.positions {
+		if p.positions[i].holds && p.decision(i).Holder != p.offer.Node {
+			return true
+		}
+	}
+	return false
+}
+
 // holding returns how many addresses the node holds, and how many of those
 // another member holds too.
 func (p *plan) holding() (held, contested int) {

@@ -275,14 +275,15 @@ func TestStarvedNodeIsInTouchWhenItKnowsAllOffers(t *testing.T) {
 		var v *election.View
 		return &plan{view: v.Next(election.Policy{}, live)}
 	}
-	require.True(t, inTouch(view(self), "a", false), "alone before, alone now")
-	require.False(t, inTouch(view(self), "a", true), "its own timers may have taken all others for dead")
-	require.True(t, inTouch(view(self, known), "a", true))
-	require.False(t, inTouch(view(self, known, void), "a", true), "c may hold what this node held")
-	require.False(t, inTouch(view(self, void), "a", false))
+	require.True(t, inTouch(view(self), "a", nil), "alone before, alone now")
+	require.False(t, inTouch(view(self), "a", []string{"a", "b"}), "its own timers may have taken all others for dead")
+	require.True(t, inTouch(view(self, known), "a", []string{"a", "b"}))
+	require.False(t, inTouch(view(self, known), "a", []string{"a", "b", "c"}), "or some: c may hold what this node held")
+	require.False(t, inTouch(view(self, known, void), "a", []string{"b"}), "so it may if its offer is not known")
+	require.False(t, inTouch(view(self, void), "a", nil))
 	stale := view(self, known)
 	stale.kept = map[string]kept{"b": {}}
-	require.False(t, inTouch(stale, "a", true), "b may have claimed meanwhile")
+	require.False(t, inTouch(stale, "a", []string{"b"}), "b may have claimed meanwhile")
 }
 
 func TestMembersSeenAreTheFewestLately(t *testing.T) {

@@ -225,7 +225,7 @@ type loop struct {
 	synced   chan bool  // outcomes of Sync
 	syncing  bool
 	exchange exchange
-	company  bool // there were other members when the lease ran out
+	company  []string // the live members when the lease ran out
 
 	// Times are counted from a little before Run began, suspended time
 	// included; so zero can stand for never.
@@ -305,7 +305,11 @@ func (l *loop) run(ctx context.Context) error {
 			l.sync(background, now)
 		}
 		if l.deserted > 0 && l.exchange.done && l.exchange.began >= l.deserted && inTouch(l.plan, l.config.Name, l.company) {
-			l.trust() // only now: what the others have claimed is given up
+			if l.plan.superseded() {
+				l.signal() // first what the others have claimed is given up
+			} else {
+				l.trust()
+			}
 		}
 		if l.stopping && l.over(now) {
 			return l.failure
@@ -383,7 +387,10 @@ func (l *loop) renew(now time.Duration) (lost bool) {
 		}
 	case from > 0 && late > 0:
 		l.deserted = now
-		l.company = l.plan.view.Members() > 1
+		l.company = l.company[:0]
+		for o := range l.plan.view.Offers() {
+			l.company = append(l.company, o.Node)
+		}
 		l.config.Logger.Warn("the lease has run out: this process did not run in time", "late", late)
 		l.events.emit(Event{Kind: LeaseLost, Detail: fmt.Sprintf("%v late", late)})
 		return true
@@ -399,17 +406,21 @@ func (l *loop) extend(now time.Duration) {
 	l.config.Announcer.Renew(l.config.Lease)
 }
 
-// inTouch reports whether the offers of all live members are known. A process
-// that did not run finds timers that have run out, and may take all others for
-// dead until they have answered; so it is not in touch as long as it sees nobody,
-// if there was company before, or knows of members only what they offered before.
-func inTouch(p *plan, self string, company bool) bool {
+// inTouch reports whether the offers of all live members are known, and all those
+// of company are live. A process that did not run finds timers that have run out,
+// and may take others for dead until they have answered; and what is kept of a
+// member is of yesterday. One that is dead indeed is waited for in vain, for as long
+// as distrust lasts.
+func inTouch(p *plan, self string, company []string) bool {
 	for o := range p.view.Offers() {
 		if o.Node != self && o.Instance == 0 {
 			return false
 		}
 	}
-	return len(p.kept) == 0 && (p.view.Members() > 1 || !company)
+	return len(p.kept) == 0 && !slices.ContainsFunc(company, func(node string) bool {
+		_, live := p.view.Offer(node)
+		return !live
+	})
 }
 
 // trust lets the lease hold again.
