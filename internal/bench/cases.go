@@ -29,6 +29,9 @@ type testCase struct {
 	// nodes is how many there are, and addresses how many they carry; zero means
 	// 3 and 1.
 	nodes, addresses int
+	// reckoned tells that the cost is not measured with so many nodes, but follows
+	// from that of fewer.
+	reckoned bool
 	// insides is how many goroutines shall allocate inside every speaker.
 	insides int
 	// needs is a program without which it cannot be played.
@@ -91,6 +94,9 @@ func (t trial) places() []place { return nodePlaces(cmp.Or(t.nodes, 3)) }
 func (c testCase) play(ctx context.Context, t trial) (result, error) {
 	switch c.figures {
 	case costs:
+		if t.reckoned {
+			return reckonCost(ctx, t)
+		}
 		return measureCost(ctx, t)
 	case risks:
 		return measureRisk(ctx, t)
@@ -214,8 +220,10 @@ var cases = []testCase{
 		figures: costs, oursOnly: true, nodes: 10,
 	},
 	{
-		name: "idle-50-nodes", says: "what fifty nodes cost together",
-		figures: costs, oursOnly: true, nodes: 50,
+		// Fifty speakers, which a machine would run for all others, are more than
+		// most have processors for.
+		name: "idle-50-nodes", says: "what fifty nodes would cost together, reckoned from ten and twenty",
+		figures: costs, oursOnly: true, nodes: 50, reckoned: true,
 	},
 	{
 		name: "idle-1000-addresses", says: "what three nodes cost together that carry 1,000 addresses",

@@ -63,6 +63,35 @@ func measureCost(ctx context.Context, t trial) (r result, err error) {
 	}, err
 }
 
+// reckonCost returns what more nodes would spend than are measured. What a node
+// spends has a part that is always the same, and one that grows with the number of
+// the others, whose beats it hears; two numbers of nodes tell them apart.
+func reckonCost(ctx context.Context, t trial) (result, error) {
+	const few, more = 10, 20
+	wanted := t.nodes
+	t.nodes = few
+	a, err := measureCost(ctx, t)
+	if err != nil {
+		return result{}, err
+	}
+	t.nodes = more
+	b, err := measureCost(ctx, t)
+	if err != nil {
+		return result{}, err
+	}
+	return result{
+		CPU:     extrapolate(few, a.CPU, more, b.CPU, wanted),
+		Packets: extrapolate(few, a.Packets, more, b.Packets, wanted),
+	}, nil
+}
+
+// extrapolate returns what n nodes spend together, from what two other numbers of
+// them do, if that of each grows in line with their number.
+func extrapolate(few int, a float64, more int, b float64, n int) float64 {
+	atFew, atMore := a/float64(few), b/float64(more)
+	return float64(n) * (atFew + (atMore-atFew)*float64(n-few)/float64(more-few))
+}
+
 // spent returns what all nodes have spent.
 func (st *stage) spent() (expense, error) {
 	var sum expense
