@@ -126,6 +126,7 @@ func (r *rival) sight(now time.Duration, hw election.HardwareAddr, stations map[
 func (s *situation) judge(p *plan, pos *position, d election.Decision, sighted bool) {
 	r := &pos.rival
 	e, known := p.view.Entry(r.member, d.Addr)
+	offer, live := p.view.Offer(r.member)
 	if sighted && r.asked == 0 && !e.Holds && (known || r.guilt == noGuilt) && (r.absolved == 0 || s.now >= r.absolved+straggling) {
 		r.asked = s.now
 	}
@@ -155,7 +156,7 @@ func (s *situation) judge(p *plan, pos *position, d election.Decision, sighted b
 			p.exchange = p.exchange || s.exchange.began == 0 || s.now >= again
 			p.wakeAt(s.now, again)
 		}
-	case known:
+	case known, live && offer.Instance == 0:
 		r.asked = 0 // it does not answer: either it will, or it is no member for long
 	default:
 		r.asked, r.guilt = 0, aStranger
