@@ -63,12 +63,12 @@ func measureCost(ctx context.Context, t trial) (r result, err error) {
 	}, err
 }
 
-// reckonCost returns what more nodes would spend than are measured. What a node
-// spends has a part that is always the same, and one that grows with the number of
-// the others, whose beats it hears; two numbers of nodes tell them apart.
+// reckonCost returns what more nodes would spend than are measured. A further node
+// sends as much as the one before. What each of them works grows with their number,
+// because it hears the beats of all others.
 func reckonCost(ctx context.Context, t trial) (result, error) {
 	const few, more = 10, 20
-	wanted := t.nodes
+	n := t.nodes
 	t.nodes = few
 	a, err := measureCost(ctx, t)
 	if err != nil {
@@ -79,17 +79,11 @@ func reckonCost(ctx context.Context, t trial) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	return result{
-		CPU:     extrapolate(few, a.CPU, more, b.CPU, wanted),
-		Packets: extrapolate(few, a.Packets, more, b.Packets, wanted),
-	}, nil
-}
-
-// extrapolate returns what n nodes spend together, from what two other numbers of
-// them do, if that of each grows in line with their number.
-func extrapolate(few int, a float64, more int, b float64, n int) float64 {
-	atFew, atMore := a/float64(few), b/float64(more)
-	return float64(n) * (atFew + (atMore-atFew)*float64(n-few)/float64(more-few))
+	// line is where the straight line through two values is at n.
+	line := func(atFew, atMore float64) float64 {
+		return atFew + (atMore-atFew)*float64(n-few)/(more-few)
+	}
+	return result{CPU: float64(n) * line(a.CPU/few, b.CPU/more), Packets: line(a.Packets, b.Packets)}, nil
 }
 
 // spent returns what all nodes have spent.

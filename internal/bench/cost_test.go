@@ -30,8 +30,3 @@ func TestParseDev(t *testing.T) {
 	_, err = parseDev(text, "eth1")
 	require.Error(t, err)
 }
-
-func TestExtrapolate(t *testing.T) {
-	spent := func(n int) float64 { return float64(7*n + 2*n*n) }
-	require.InDelta(t, spent(50), extrapolate(10, spent(10), 20, spent(20), 50), 1e-6)
-}
