@@ -53,9 +53,16 @@ type position struct {
 	// other holder has the better right to it. So it has after a silence.
 	isolated bool
 	silence  silence
+	// doubt: only the membership asked for the claim, and this node may be the
+	// one that is cut off. It is when the announcer will have found out.
+	doubt time.Duration
 	// released: this node gave the address up, and has seen nobody hold it
 	// since. What it saw before that is no reason to claim without a probe.
 	released bool
+	// holder is the other member that was last seen to hold the address, and
+	// lost is since when none is; zero if one is.
+	holder string
+	lost   time.Duration
 	// candidateSince is since when the node has been a candidate; zero if it
 	// is none.
 	candidateSince time.Duration
@@ -128,8 +135,7 @@ func (s *situation) next(before *plan) *plan {
 	p.stations = stations(before.stations, p.view)
 	entries := make([]election.Entry, len(p.positions))
 	for i := range p.positions {
-		was, _ := before.view.Owner(p.offer.Entries[i].Addr)
-		s.move(p, i, was.Holder, p.decision(i))
+		s.move(p, i, p.decision(i))
 		entries[i] = s.entry(p, i, p.view)
 	}
 	if !slices.Equal(entries, p.offer.Entries) {
@@ -253,14 +259,16 @@ func (s *situation) matchFacts() {
 	}
 }
 
-// move changes the node's position to what the decision asks for, after one in
-// which before held the address.
-func (s *situation) move(p *plan, i int, before string, d election.Decision) {
+// move changes the node's position to what the decision asks for.
+func (s *situation) move(p *plan, i int, d election.Decision) {
 	pos := &p.positions[i]
 	self := s.config.Name
 	sighted := s.sighted(pos, i)
 	if d.Holder != "" && d.Holder != self {
 		pos.released = false
+		pos.holder, pos.lost = d.Holder, 0
+	} else if pos.lost == 0 {
+		pos.lost = s.now
 	}
 	switch {
 	case pos.holds && s.unheard(pos, i):
@@ -274,9 +282,13 @@ func (s *situation) move(p *plan, i int, before string, d election.Decision) {
 		s.yield(p, pos, d)
 	case d.Owner != self || s.deserted:
 		pos.probing = false
+	case d.Takeover && !pos.released && d.Holder == "" && s.returns(p, pos):
+		pos.probing = false
 	case d.Takeover && !pos.released:
 		pos.hold(s.now, above(d.Term), d.Holder)
-		pos.silence.fell = s.doubtful(before)
+		if s.doubtful(pos.holder) {
+			pos.doubt = s.now + doubted
+		}
 	default:
 		s.firstClaim(p, i, d)
 	}
@@ -305,6 +317,10 @@ func (s *situation) keep(p *plan, i int, d election.Decision) {
 	var wake time.Duration
 	pos.silence, wake = pos.silence.next(s.now, s.silent(i), d.Holders > 1)
 	p.wakeAt(s.now, wake)
+	if s.now >= pos.doubt && d.Holders == 1 {
+		pos.doubt = 0
+	}
+	p.wakeAt(s.now, pos.doubt)
 	if s.now >= pos.heldSince+rivalGone {
 		pos.disputes = 0 // whoever got in the way has gone
 	}
@@ -401,11 +417,14 @@ func (pos *position) withdraw() {
 
 // forget leaves of the position only what is counted and timed throughout.
 func (pos *position) forget() {
-	*pos = position{claim: pos.claim, defense: pos.defense, sightings: pos.sightings, candidateSince: pos.candidateSince}
+	*pos = position{
+		claim: pos.claim, defense: pos.defense, sightings: pos.sightings, candidateSince: pos.candidateSince,
+		holder: pos.holder, lost: pos.lost,
+	}
 }
 
 // cutOff reports whether another holder has the better right to the address.
-func (pos *position) cutOff() bool { return pos.isolated || pos.silence.fell }
+func (pos *position) cutOff() bool { return pos.isolated || pos.silence.fell || pos.doubt > 0 }
 
 // mode is what the announcer is to do.
 func (pos *position) mode() announce.Mode {

@@ -143,12 +143,31 @@ func (s *situation) heard() int {
 	return heard
 }
 
+// doubted is for how long a claim is in doubt: an announcer knows half a second
+// after a claim whether it hears anybody.
+const doubted = 600 * time.Millisecond
+
 // doubtful reports whether a holder is gone for the membership alone, while by its
 // heartbeats it may as well be this node that is cut off. Then a claim of what it
 // held is isolated, until this node is known to hear others.
 func (s *situation) doubtful(holder string) bool {
 	peer, beats := s.peer(holder)
 	return beats && peer.Holds && peer.Silent && !peer.Dead && !peer.Stalled
+}
+
+// returning is for how long a holder that is heard again may take to become a
+// member again.
+const returning = time.Second
+
+// returns reports whether the last holder of the address is no member any more, but
+// is heard again: this node was cut off for a moment, or the holder, and it holds.
+func (s *situation) returns(p *plan, pos *position) bool {
+	peer, beats := s.peer(pos.holder)
+	if _, member := p.view.Offer(pos.holder); member || !beats || !peer.Holds || peer.Silent || peer.Dead {
+		return false
+	}
+	p.wakeAt(s.now, pos.lost+returning)
+	return s.now < pos.lost+returning
 }
 
 // peer returns the member as heartbeats show it, and whether it beats at all.

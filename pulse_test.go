@@ -122,9 +122,9 @@ func TestClaimThatOnlyTheMembershipAsksForIsIsolated(t *testing.T) {
 		w.others, w.peers = nil, tt.peers
 		require.True(t, w.turn(0).holds)
 		require.Equal(t, tt.isolated, w.plan.offer.Entries[0].Isolated, tt.name)
-		w.turn(time.Second)
-		require.Equal(t, tt.isolated, w.plan.offer.Entries[0].Isolated, "until others have been heard for a while")
-		w.turn(membersHold)
+		w.turn(doubted - 1)
+		require.Equal(t, tt.isolated, w.plan.offer.Entries[0].Isolated, "until the announcer knows whether it hears anybody")
+		w.turn(1)
 		require.False(t, w.plan.offer.Entries[0].Isolated)
 	}
 }
@@ -134,4 +134,16 @@ func TestSilentMembersAreNotSeen(t *testing.T) {
 	require.Equal(t, 4, s.heard(), "without heartbeats the membership counts")
 	s.peers = []heartbeat.Peer{{Node: "b", Silent: true}, {Node: "c", Dead: true}, {Node: "e", Silent: true}}
 	require.Equal(t, 3, s.heard(), "a dead one still counts: the dead one sees this node as well")
+}
+
+func TestHolderThatIsHeardAgainMayBecomeAMember(t *testing.T) {
+	w := newWorld(t)
+	w.other(func(e *election.Entry) { e.Holds, e.Term = true, 7 })
+	w.turn(0)
+	w.others, w.peers = nil, []heartbeat.Peer{{Node: "b", Holds: true}}
+	w.plan.others = nil // it was lost while it was silent
+	require.False(t, w.turn(0).holds)
+	require.Equal(t, returning, w.plan.wake-w.now)
+	require.False(t, w.turn(returning-1).holds)
+	require.True(t, w.turn(1).holds)
 }

@@ -69,8 +69,8 @@ const (
 	probeTime = 250 * time.Millisecond
 	// tick is how often a station that answers listens whether it is alone:
 	// silentTicks in a row tell it. Every rivalTicks it asks for rivals.
-	tick                    = time.Second
-	silentTicks, rivalTicks = 2, 10
+	tick                    = 280 * time.Millisecond // longer than a probe
+	silentTicks, rivalTicks = 2, 36
 )
 
 // station returns a new station; that of a process which was started again is
