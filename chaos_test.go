@@ -46,6 +46,8 @@ const (
 	meet = time.Second
 	// deaf is after how long a node that is alone is known to hear nobody.
 	deaf = 4 * time.Second
+	// lately is what a holder means when it tells how many members it saw lately.
+	lately = 12 * time.Second
 	// overlap is for how long a holder that is alive may still answer when its
 	// successor does, and overlapLossy if datagrams are lost.
 	overlap, overlapLossy = 20 * time.Millisecond, 1500 * time.Millisecond
@@ -59,11 +61,13 @@ type chaos struct {
 	began      time.Time
 	minMembers int
 	failback   time.Duration
+	profile    *l2vip.Profile // nil: no heartbeats
 	history    []string
 
 	dead   map[*node]bool
 	failed map[*node]bool
 	apart  map[*node]time.Time // since when a node is not on side zero
+	missed time.Time           // until when a holder may have seen one member fewer
 	lossy  bool
 	since  time.Time // when the last event was over
 
@@ -87,13 +91,21 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	if c.dice.IntN(4) == 0 {
 		c.failback = 20 * time.Second
 	}
-	c.note("%d nodes, MinMembers %d, Failback %v", n, c.minMembers, c.failback)
+	beats := "no heartbeats"
+	if fast, safe := l2vip.Fast(), l2vip.DefaultProfile(); seed%3 > 0 {
+		c.profile = []*l2vip.Profile{&fast, &safe}[seed%3-1]
+		beats = fmt.Sprintf("beats each %v", c.profile.Beat)
+	}
+	c.note("%d nodes, MinMembers %d, Failback %v, %s", n, c.minMembers, c.failback, beats)
 	c.cluster = newCluster(t, n, c.configure)
 	return c
 }
 
-func (c *chaos) configure(_ int, config *l2vip.Config) {
+func (c *chaos) configure(i int, config *l2vip.Config) {
 	config.MinMembers, config.Failback = c.minMembers, c.failback
+	if c.profile != nil {
+		beatingAs(*c.profile)(i, config)
+	}
 }
 
 // run lets so many things happen, and then everything be well again.
@@ -133,7 +145,7 @@ func (c *chaos) event() {
 		n = c.named(names[0]) // where it hurts
 	}
 	apart := n.side() != 0
-	switch kind := c.dice.IntN(17); {
+	switch kind := c.dice.IntN(c.choice()); {
 	case kind < 2 && !apart:
 		c.touch(n, "cut")
 		c.cut(n)
@@ -182,6 +194,7 @@ func (c *chaos) event() {
 	case kind < 16 && !c.dead[n]:
 		pause := time.Duration(c.dice.IntN(2000)) * time.Millisecond
 		c.touch(n, fmt.Sprintf("freeze for %v", pause))
+		c.absent(n, pause)
 		c.freeze(n)
 		time.Sleep(pause)
 		c.resume(n)
@@ -193,9 +206,70 @@ func (c *chaos) event() {
 	case kind < 17:
 		c.note("lose nothing")
 		c.loss(0)
+	case kind < 18 && !apart && !c.dead[n]:
+		// Long enough to be replaced, too short for the membership to notice.
+		pause := time.Duration(c.dice.IntN(400)) * time.Millisecond
+		c.touch(n, fmt.Sprintf("cut for %v", pause))
+		c.cut(n)
+		c.after()
+		time.Sleep(pause)
+		c.mayLose()
+		n.station.set(func(st *station) { st.side = 0 })
+		c.wire()
+		c.meets()
+	case kind < 19 && !c.dead[n] && !c.lossy:
+		pause := time.Duration(c.dice.IntN(4000)) * time.Millisecond
+		c.note("starve the membership of %s for %v", n.name, pause)
+		c.blind(pause)
+		c.starve(n)
+		time.Sleep(pause)
+		c.feed(n)
+	case kind < 20 && !c.dead[n]:
+		pause := time.Duration(c.dice.IntN(900)) * time.Millisecond
+		c.note("starve the loop of %s for %v", n.name, pause)
+		c.blind(pause)
+		open := n.gate.shut()
+		time.Sleep(pause)
+		close(open)
 	default:
 		c.event() // that made no sense
 	}
+}
+
+// choice is how many kinds of events there are: some mean something only with
+// heartbeats.
+func (c *chaos) choice() int {
+	if c.profile == nil {
+		return 17
+	}
+	return 20
+}
+
+// absent says that the others may miss n for a while: too few may be left.
+func (c *chaos) absent(n *node, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.missed = time.Now().Add(d + lately)
+	if c.sitting != nil && c.seen() < c.minMembers {
+		c.sitting = nil
+	}
+}
+
+// seen is how many members the sitting holder has seen lately. The lock is held.
+func (c *chaos) seen() int {
+	seen := len(c.membersOn(c.sitting.side()))
+	if time.Now().Before(c.missed) {
+		seen--
+	}
+	return seen
+}
+
+// blind says that for a while a node that answers can't know who else does. The
+// holder has no reason to give up all the same: its beats tell that it is alive.
+func (c *chaos) blind(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.meeting = time.Now().Add(d + meet)
 }
 
 // split cuts the cluster in two.
@@ -271,7 +345,7 @@ func (c *chaos) meets() {
 func (c *chaos) mayLose() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sitting == nil || 2*len(c.membersOn(c.sitting.side())) > len(c.nodes) {
+	if c.sitting == nil || 2*c.seen() > len(c.nodes) {
 		return
 	}
 	for _, since := range c.apart {
@@ -314,7 +388,7 @@ func (c *chaos) after() {
 	}
 	c.mu.Lock()
 	if c.sitting != nil {
-		seen := len(c.membersOn(c.sitting.side()))
+		seen := c.seen()
 		if seen < c.minMembers || 2*seen <= len(c.nodes) && (c.sitting.side() != 0 || !c.onlyLoners()) {
 			c.sitting = nil // another side may be as large
 		}
