@@ -30,12 +30,7 @@ func beat(t *testing.T, sizes []int, test func(c *cluster)) {
 // d passes: "a | a+b | b", with a dash for nobody.
 func (c *cluster) story(d time.Duration, event func()) string {
 	var story []string
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		event()
-	}()
-	for range d / time.Millisecond {
+	look := func() {
 		now := strings.Join(c.segment.answering(vip), "+")
 		if now == "" {
 			now = "-"
@@ -43,7 +38,16 @@ func (c *cluster) story(d time.Duration, event func()) string {
 		if len(story) == 0 || story[len(story)-1] != now {
 			story = append(story, now)
 		}
+	}
+	look()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		event()
+	}()
+	for range d / time.Millisecond {
 		time.Sleep(time.Millisecond)
+		look()
 	}
 	<-over
 	synctest.Wait()
