@@ -27,7 +27,7 @@ import (
 )
 
 // speakerEnv makes the test binary a speaker in a lab instead: the node's name,
-// its peers, the gossip port, the address and the interfaces, joined by spaces.
+// its peers (or after a = its own address), the gossip port, the address and the interfaces, joined by spaces.
 const speakerEnv = "L2VIP_TEST_SPEAKER"
 
 // patience bounds the wait for something that must happen, on a slow machine.
@@ -60,12 +60,18 @@ type said struct {
 // speak runs a Runner and prints its events, and its status for each line that it
 // reads, until there are none any more.
 func speak(args []string) error {
-	name, peers, address, interfaces := args[0], strings.Split(args[1], ","), args[3], strings.Split(args[4], ",")
+	name, address, interfaces := args[0], args[3], strings.Split(args[4], ",")
 	port, err := strconv.Atoi(args[2])
 	if err != nil {
 		return err
 	}
-	g, err := gossip.New(gossip.Config{Cluster: "port " + args[2], Peers: peers, Port: port})
+	config := gossip.Config{Cluster: "port " + args[2], Port: port}
+	if own, alone := strings.CutPrefix(args[1], "="); alone {
+		config.Advertise = netip.MustParseAddr(own)
+	} else {
+		config.Peers = strings.Split(args[1], ",")
+	}
+	g, err := gossip.New(config)
 	if err != nil {
 		return err
 	}
@@ -114,6 +120,7 @@ type fronts struct {
 	client     *testnet.Node
 	nodes      []*testnet.Node
 	interfaces string // that speakers announce on
+	peerless   bool   // nobody tells speakers of each other
 }
 
 // newFronts returns a lab with n nodes. What happens is all in vip's family, also
@@ -159,6 +166,9 @@ func (f *fronts) speak(node *testnet.Node, port int, address netip.Addr) *speake
 	s := &speaker{
 		Cmd: exec.Command("/proc/self/exe"), node: node,
 		events: make(chan l2vip.Event, 1024), statuses: make(chan *l2vip.Status, 1),
+	}
+	if f.peerless {
+		peers = []string{"=" + node.Addrs[0].String()}
 	}
 	args := fmt.Sprintf("%s %s %d %s %s", node.Name, strings.Join(peers, ","), port, address, f.interfaces)
 	s.Env = append(os.Environ(), speakerEnv+"="+args)

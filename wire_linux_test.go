@@ -306,3 +306,22 @@ func TestWireRename(t *testing.T) {
 		require.Equal(t, others[0].node.Name, holder.status(t).Addresses[0].Holder, "it stays where it is")
 	})
 }
+
+// Members on one segment find each other by their heartbeats.
+func TestWireMembersThatNobodyConfiguredMeet(t *testing.T) {
+	families(t, func(t *testing.T, vip netip.Addr) {
+		f := newFronts(t, 3, vip)
+		f.peerless = true
+		var all []*speaker
+		for _, node := range f.nodes {
+			all = append(all, f.speak(node, 7946, vip))
+		}
+		for _, s := range all {
+			s.await(t, func(l2vip.AddressStatus) bool { return len(s.status(t).Members) == 3 }, "it has met both others")
+		}
+		holder := all[0].await(t, func(a l2vip.AddressStatus) bool { return a.Holder != "" && !a.Contested }, "somebody holds the address").Holder
+		for _, s := range all {
+			s.await(t, func(a l2vip.AddressStatus) bool { return a.Holder == holder }, "all agree on who")
+		}
+	})
+}
