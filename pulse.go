@@ -46,7 +46,7 @@ func (v version) newer(old version) bool {
 
 // pulse is what heartbeats say on top of the membership: what a member had offered
 // when it fell silent is void. It counts again when a newer offer arrives, or when
-// the member is heard again and an exchange has brought none.
+// the member is heard again for a while and an exchange has brought none.
 type pulse map[string]fallen
 
 // fallen is a member that fell silent.
@@ -76,10 +76,11 @@ func (s *situation) pulse(p *plan, before pulse) pulse {
 			if f.heard == 0 {
 				f.heard = s.now
 			}
-			if s.exchange.done && s.exchange.began >= f.heard {
+			if s.exchange.done && s.exchange.began >= f.heard && s.now >= f.heard+revival {
 				continue
 			}
 			next[node] = f
+			p.wakeAt(s.now, f.heard+revival)
 			if s.exchange.began < f.heard {
 				again := s.exchange.began + revivalPause
 				p.exchange = p.exchange || s.exchange.began == 0 || s.now >= again
@@ -179,9 +180,15 @@ func (s *situation) peer(node string) (peer heartbeat.Peer, beats bool) {
 	return s.peers[i], true
 }
 
-// revivalPause is the least time between two exchanges because of members that
-// are heard again.
-const revivalPause = 100 * time.Millisecond
+const (
+	// revivalPause is the least time between two exchanges because of members
+	// that are heard again.
+	revivalPause = 100 * time.Millisecond
+	// revival is for how long what such a member has offered while it could not
+	// be heard may be on its way: the exchange may be with another that does not
+	// know it either.
+	revival = 500 * time.Millisecond
+)
 
 // silent reports whether the offer is void.
 func (p pulse) silent(o *election.Offer) bool {

@@ -54,8 +54,12 @@ func TestPulse(t *testing.T) {
 	require.True(t, after.exchange)
 	s.exchange = exchange{began: s.now, done: true}
 	p, after = next(p, false, 5)
-	require.Empty(t, silent(p, 5))
 	require.False(t, after.exchange)
+	require.Equal(t, []string{"a"}, silent(p, 5), "the other one may not have known more")
+	require.NotZero(t, after.wake)
+	s.now += revival
+	p, _ = next(p, false, 5)
+	require.Empty(t, silent(p, 5))
 
 	// It falls silent once more: what it offers now is void again.
 	p, _ = next(p, true, 5)
