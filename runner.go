@@ -509,8 +509,10 @@ func (l *loop) turn(background *group, now time.Duration) error {
 
 // endpoint returns where other members reach this one's membership, if it tells.
 func (l *loop) endpoint() string {
-	if m, ok := l.config.Membership.(meeter); ok && m.Endpoint().IsValid() {
-		return m.Endpoint().String()
+	if m, ok := l.config.Membership.(meeter); ok {
+		if at := m.Endpoint(); at.IsValid() {
+			return at.String()
+		}
 	}
 	return ""
 }

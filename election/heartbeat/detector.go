@@ -9,20 +9,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/l2vip/l2vip/internal/clock"
 )
 
 // Detector beats, and listens for the beats of others. Its methods may be called
 // from any goroutine.
 type Detector struct {
-	config  Config
-	count   counters
-	running atomic.Bool
-	// What the thread that beats has reached: when the last beat was sent, by
-	// internal/clock, and whether it is scheduled in real time.
-	beaten   atomic.Int64
-	realtime atomic.Bool
+	config   Config
+	count    counters
+	running  atomic.Bool
+	realtime atomic.Bool // the thread that beats is scheduled so
 
 	mu    sync.Mutex
 	state State
@@ -112,16 +107,6 @@ func (d *Detector) Run(ctx context.Context, self string, report func([]Peer)) er
 		return errors.New("heartbeat: Run was called before")
 	}
 	return d.run(ctx, self, report)
-}
-
-// Beaten returns how long ago the last beat was sent, suspended time included; a
-// negative value if none was.
-func (d *Detector) Beaten() time.Duration {
-	at := d.beaten.Load()
-	if at == 0 {
-		return -1
-	}
-	return clock.Now() - time.Duration(at)
 }
 
 // Realtime reports whether the thread that beats is scheduled in real time

@@ -213,11 +213,8 @@ func (t *thread) lose(now time.Duration, p *port, err error) {
 func (t *thread) send(link int, to hardwareAddr, payload []byte) {
 	if p := t.ports[link]; p != nil {
 		began := clock.Now()
-		if p.send(to, etherType, payload) == nil && to == group {
-			t.beaten.Store(int64(began))
-			if t.sent != nil {
-				t.sent(clock.Now() - began)
-			}
+		if p.send(to, etherType, payload) == nil && to == group && t.sent != nil {
+			t.sent(clock.Now() - began)
 		}
 	}
 }
