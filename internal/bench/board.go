@@ -1,10 +1,9 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"sync"
 	"time"
+
+	"github.com/l2vip/l2vip/internal/labprog"
 )
 
 // patience is how long anything is waited for: several times what the slowest
@@ -12,11 +11,10 @@ import (
 const patience = 20 * time.Second
 
 // board is what is known of a stage: what the client and the speakers reported.
-// Whoever waits for something waits for the board to say it.
 type board struct {
-	mu       sync.Mutex
+	labprog.Board
+
 	places   []place
-	changed  chan struct{} // closed and replaced with every change
 	speakers map[string]standing
 	progress progress // of the client
 	trace    *trace   // what the client has seen, once it has ended
@@ -24,43 +22,7 @@ type board struct {
 }
 
 func newBoard(places []place) *board {
-	return &board{places: places, changed: make(chan struct{}), speakers: make(map[string]standing)}
-}
-
-// update changes the board and wakes all who wait.
-func (b *board) update(change func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	change()
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
-// read calls look, which may read the board.
-func (b *board) read(look func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	look()
-}
-
-// wait waits until met, which may read the board, says so. It gives up after
-// patience, and says what it has waited for.
-func (b *board) wait(ctx context.Context, what string, met func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("waited %v until %s", patience, what))
-	defer cancel()
-	for {
-		b.mu.Lock()
-		ok, changed := met(), b.changed
-		b.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	return &board{Board: labprog.Board{Patience: patience}, places: places, speakers: make(map[string]standing)}
 }
 
 // leader returns the node that holds the address while all others are ready to

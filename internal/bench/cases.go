@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/l2vip/l2vip/internal/labprog"
 )
 
 // testCase is something that happens to a cluster, and how it is measured.
@@ -143,22 +145,22 @@ var cases = []testCase{
 	{
 		name: "app-kill", says: "the application on the leader is killed",
 		check: checkProcess, moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.app.signal(signalKill) },
+		act: func(_ context.Context, st *stage) error { return st.leader.app.Kill() },
 	},
 	{
 		name: "app-hang", says: "the application on the leader stops answering",
 		check: checkFast, moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.app.signal(signalFreeze) },
+		act: func(_ context.Context, st *stage) error { return st.leader.app.Freeze() },
 	},
 	{
 		name: "drain", says: "the leader is told to stop",
 		moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.speaker.signal(signalTerminate) },
+		act: func(_ context.Context, st *stage) error { return st.leader.speaker.Terminate() },
 	},
 	{
 		name: "speaker-kill", says: "the leader's speaker is killed, the application is not",
 		moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.speaker.signal(signalKill) },
+		act: func(_ context.Context, st *stage) error { return st.leader.speaker.Kill() },
 	},
 	{
 		name: "node-return", says: "a failed node returns",
@@ -168,11 +170,11 @@ var cases = []testCase{
 			if err := failed.Unplug(); err != nil {
 				return err
 			}
-			err := st.board.wait(ctx, "another node served", func() bool { return st.board.served(failed.Name, steady) })
+			err := st.board.Wait(ctx, "another node served", func() bool { return st.board.served(failed.Name, steady) })
 			if err != nil {
 				return err
 			}
-			st.board.read(func() { st.leader = st.node(st.board.progress.By) })
+			st.board.Read(func() { st.leader = st.node(st.board.progress.By) })
 			st.failed = failed
 			return nil
 		},
@@ -192,13 +194,13 @@ var cases = []testCase{
 		name: "paused", says: "the leader's speaker is stopped for 5 s and continued",
 		figures: counts, lasts: away + returns,
 		act: func(ctx context.Context, st *stage) error {
-			if err := st.leader.speaker.signal(signalFreeze); err != nil {
+			if err := st.leader.speaker.Freeze(); err != nil {
 				return err
 			}
 			if err := pause(ctx, away); err != nil {
 				return err
 			}
-			return st.leader.speaker.signal(signalThaw)
+			return st.leader.speaker.Thaw()
 		},
 	},
 	{
@@ -234,11 +236,11 @@ var cases = []testCase{
 // busy starts twice as many busy processes as there are cores.
 func busy(_ context.Context, st *stage) error {
 	for range 2 * runtime.NumCPU() {
-		cmd, err := role("busy")
+		cmd, err := labprog.Role("busy")
 		if err != nil {
 			return err
 		}
-		if _, err := st.start(st.client, "busy process", cmd); err != nil {
+		if _, err := st.Start(st.client, "busy process", cmd); err != nil {
 			return err
 		}
 	}

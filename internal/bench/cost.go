@@ -40,7 +40,7 @@ func measureCost(ctx context.Context, t trial) (r result, err error) {
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { err = errors.Join(err, st.close()) }()
+	defer func() { err = errors.Join(err, st.Close()) }()
 	if err := st.waitLeader(ctx, 0); err != nil {
 		return result{}, err
 	}
@@ -90,7 +90,7 @@ func reckonCost(ctx context.Context, t trial) (result, error) {
 func (st *stage) spent() (expense, error) {
 	var sum expense
 	for _, m := range st.nodes {
-		cpu, err := groupCPU(m.speaker.cmd.Process.Pid)
+		cpu, err := groupCPU(m.speaker.Process.Pid)
 		if err != nil {
 			return sum, err
 		}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
+
+	"github.com/l2vip/l2vip/internal/labprog"
 )
 
 // keepalivedConfig is the configuration of a node. What it leaves out is at
@@ -65,13 +67,13 @@ func keepalived(name, advert string) system {
 	return system{
 		name: name, peer: true,
 		missing: func() error {
-			if findKeepalived() == "" {
+			if labprog.Find("keepalived") == "" {
 				return errors.New("keepalived is not installed (Debian has a package of that name)")
 			}
 			return nil
 		},
-		speaker: func(at *machine, t trial, told func(standing)) (*exec.Cmd, error) {
-			conf, err := keepalivedText(at.Name, at.number, advert, t.check)
+		speaker: func(st *stage, at *machine, told func(standing)) (*exec.Cmd, error) {
+			conf, err := keepalivedText(at.Name, at.number, advert, st.check)
 			if err != nil {
 				return nil, err
 			}
@@ -79,14 +81,13 @@ func keepalived(name, advert string) system {
 			if err := os.WriteFile(path, conf, 0o600); err != nil {
 				return nil, err
 			}
-			cmd := exec.Command(findKeepalived(), "--dont-fork", "--log-console", "--no-syslog", "--vrrp", "--use-file", path,
+			cmd := exec.Command(labprog.Find("keepalived"), "--dont-fork", "--log-console", "--no-syslog", "--vrrp", "--use-file", path,
 				"--pid", filepath.Join(at.dir, "keepalived.pid"), "--vrrp_pid", filepath.Join(at.dir, "vrrp.pid"))
-			cmd.Stderr = &lineWriter{line: func(line []byte) error {
+			cmd.Stderr = labprog.Lines(func(line []byte) {
 				if s, ok := keepalivedState(line); ok {
 					told(s)
 				}
-				return nil
-			}}
+			})
 			return cmd, nil
 		},
 	}
@@ -129,15 +130,4 @@ func keepalivedState(line []byte) (standing, bool) {
 		}
 	}
 	return standing{}, false
-}
-
-// findKeepalived returns the path of keepalived; empty if there is none. The
-// search path of an ordinary user often lacks the directory.
-func findKeepalived() string {
-	for _, name := range []string{"keepalived", "/usr/sbin/keepalived", "/usr/local/sbin/keepalived"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
 }

@@ -40,14 +40,3 @@ func TestKeepalivedState(t *testing.T) {
 	_, ok := keepalivedState([]byte("Mon Nov 23 04:12:41 2026: Startup complete"))
 	require.False(t, ok)
 }
-
-func TestLineWriter(t *testing.T) {
-	var lines []string
-	w := &lineWriter{line: func(line []byte) error { lines = append(lines, string(line)); return nil }}
-	for _, part := range []string{"a", "b\nc\n\nd", "e\n", "f"} {
-		n, err := w.Write([]byte(part))
-		require.NoError(t, err)
-		require.Equal(t, len(part), n)
-	}
-	require.Equal(t, []string{"ab", "c", "", "de"}, lines)
-}

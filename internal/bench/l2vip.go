@@ -19,6 +19,7 @@ import (
 	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/election/gossip"
 	"github.com/l2vip/l2vip/health"
+	"github.com/l2vip/l2vip/internal/labprog"
 )
 
 // profile is a configuration of l2vip.
@@ -43,21 +44,14 @@ func ours(p profile) system {
 	return system{
 		name:    p.name,
 		missing: func() error { return nil },
-		speaker: func(at *machine, t trial, told func(standing)) (*exec.Cmd, error) {
-			cmd, err := role("speaker", "-name", at.Name, "-system", p.name, "-check", t.check.String(),
-				"-pidfile", at.pidFile(), "-allocate", strconv.Itoa(t.insides),
-				"-nodes", strconv.Itoa(len(t.places())), "-addresses", strconv.Itoa(max(1, t.addresses)))
+		speaker: func(st *stage, at *machine, told func(standing)) (*exec.Cmd, error) {
+			cmd, err := labprog.Role("speaker", "-name", at.Name, "-system", p.name, "-check", st.check.String(),
+				"-pidfile", at.pidFile(), "-allocate", strconv.Itoa(st.insides),
+				"-nodes", strconv.Itoa(len(st.places())), "-addresses", strconv.Itoa(max(1, st.addresses)))
 			if err != nil {
 				return nil, err
 			}
-			cmd.Stdout = &lineWriter{line: func(line []byte) error {
-				var s standing
-				err := json.Unmarshal(line, &s)
-				if err == nil {
-					told(s)
-				}
-				return err
-			}}
+			cmd.Stdout = labprog.Decode(st.Fail, told)
 			return cmd, nil
 		},
 	}

@@ -40,6 +40,12 @@ type trace struct {
 	By    []int32       // the number of the node, from 1; 0 for nobody
 }
 
+// message is a line that the client prints: one of the two.
+type message struct {
+	Progress *progress `json:",omitempty"`
+	Trace    *trace    `json:",omitempty"`
+}
+
 // client sends datagrams and takes the answers.
 type client struct {
 	conn  *net.UDPConn
@@ -79,7 +85,7 @@ func runLoad([]string) error {
 	out := json.NewEncoder(os.Stdout)
 	c.tell(stopped, out)
 	group.Wait()
-	return out.Encode(map[string]trace{"Trace": c.trace()})
+	return out.Encode(message{Trace: c.trace()})
 }
 
 // send sends the datagrams until stopped, and then ends the wait for answers.
@@ -157,14 +163,14 @@ func (c *client) tell(stopped <-chan struct{}, out *json.Encoder) {
 		if by := c.last.Load(); by > 0 {
 			p.By = nodePlaces(int(by))[by-1].name
 		}
-		_ = out.Encode(map[string]progress{"Progress": p})
+		_ = out.Encode(message{Progress: &p})
 	}
 }
 
 // trace returns what was seen, when all is over.
-func (c *client) trace() trace {
+func (c *client) trace() *trace {
 	n := int(c.count.Load())
-	t := trace{Start: c.start, Sent: c.sent[:n], By: make([]int32, n)}
+	t := &trace{Start: c.start, Sent: c.sent[:n], By: make([]int32, n)}
 	for i := range t.By {
 		t.By[i] = c.by[i].Load()
 	}

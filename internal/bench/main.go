@@ -48,15 +48,21 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/l2vip/l2vip/internal/labprog"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
-func main() {
-	if status, ok := playRole(os.Args); ok {
-		os.Exit(status)
-	}
-	os.Exit(testnet.Main(run))
+// roles are the programs that run in the lab's nodes.
+var roles = labprog.Roles{
+	"app":     runApp,
+	"busy":    runBusy,
+	"check":   runCheck,
+	"load":    runLoad,
+	"speaker": runSpeaker,
+	"watch":   runWatch,
 }
+
+func main() { os.Exit(labprog.Main(roles, run)) }
 
 // run is the program itself; it returns the exit status.
 func run() int {
@@ -96,7 +102,7 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	var log io.Writer = io.Discard
 	if o.verbose {
-		log = &lockedWriter{to: stderr}
+		log = labprog.Shared(stderr)
 	}
 
 	var all results

@@ -14,15 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/l2vip/l2vip/internal/labprog"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
-func TestMain(m *testing.M) {
-	if status, ok := playRole(os.Args); ok {
-		os.Exit(status)
-	}
-	os.Exit(testnet.Main(m.Run))
-}
+func TestMain(m *testing.M) { os.Exit(labprog.Main(roles, m.Run)) }
 
 // A run on the wire, from the flags to the document and the picture.
 func TestBench(t *testing.T) {

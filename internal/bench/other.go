@@ -11,15 +11,6 @@ import (
 
 // Elsewhere there is no lab, and nothing below is ever called.
 
-const (
-	signalKill = iota
-	signalFreeze
-	signalThaw
-	signalTerminate
-)
-
-func (*program) signal(int) error { return errors.ErrUnsupported }
-
 func realTime() error                               { return errors.ErrUnsupported }
 func tryRealTime() error                            { return errors.ErrUnsupported }
 func freebind(_, _ string, _ syscall.RawConn) error { return errors.ErrUnsupported }

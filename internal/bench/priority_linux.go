@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,4 +61,13 @@ func setFIFO(thread int, priority int32) error {
 		return nil
 	}
 	return os.NewSyscallError("sched_setscheduler", errno)
+}
+
+// loadAverage returns how many processes wanted to run during the last minute; 0
+// if nobody knows.
+func loadAverage() float64 {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	load, _ := strconv.ParseFloat(first, 64)
+	return load
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/l2vip/l2vip/internal/labprog"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
@@ -54,15 +54,13 @@ const appPort = 9000
 
 // stage is a lab with everything that runs on it. It is used once.
 type stage struct {
-	launcher
+	*labprog.Lab
 	trial
 
 	board   *board
-	net     *testnet.Lab
 	nodes   []*machine
 	client  *testnet.Node
 	watcher *testnet.Node
-	dir     string
 
 	load, watch *observer
 	leader      *machine // before what happens
@@ -74,32 +72,30 @@ type machine struct {
 	*testnet.Node
 	number       int
 	dir          string // of its files
-	app, speaker *program
+	app, speaker *labprog.Program
 }
 
 func (m *machine) pidFile() string { return filepath.Join(m.dir, "app.pid") }
 
 // observer is a program that tells what it has seen when its input ends.
 type observer struct {
-	*program
+	*labprog.Program
 	input io.Closer
 }
 
 // newStage builds the nodes and starts the applications and speakers. If
 // something fails later, or ends that should not, fail is called.
 func newStage(t trial, fail func(error)) (_ *stage, err error) {
-	st := &stage{launcher: launcher{log: t.log, fail: fail}, trial: t, board: newBoard(t.places())}
+	lab, err := labprog.New("l2vip-bench-", t.log, fail)
+	if err != nil {
+		return nil, err
+	}
+	st := &stage{Lab: lab, trial: t, board: newBoard(t.places())}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, st.close())
+			err = errors.Join(err, st.Close())
 		}
 	}()
-	if st.net, err = testnet.NewLab(); err != nil {
-		return nil, err
-	}
-	if st.dir, err = os.MkdirTemp("", "l2vip-bench-"); err != nil {
-		return nil, err
-	}
 	for i, at := range st.places() {
 		if err := st.addMachine(i, at); err != nil {
 			return nil, err
@@ -120,7 +116,7 @@ func newStage(t trial, fail func(error)) (_ *stage, err error) {
 }
 
 func (st *stage) addNode(at place) (*testnet.Node, error) {
-	return st.net.AddNode(at.name, netip.PrefixFrom(netip.MustParseAddr(at.addr), 24))
+	return st.AddNode(at.name, netip.PrefixFrom(netip.MustParseAddr(at.addr), 24))
 }
 
 func (st *stage) addMachine(number int, at place) error {
@@ -128,36 +124,36 @@ func (st *stage) addMachine(number int, at place) error {
 	if err != nil {
 		return err
 	}
-	m := &machine{Node: node, number: number, dir: filepath.Join(st.dir, at.name)}
+	m := &machine{Node: node, number: number, dir: filepath.Join(st.Dir, at.name)}
 	st.nodes = append(st.nodes, m)
 	if err := os.Mkdir(m.dir, 0o700); err != nil {
 		return err
 	}
-	cmd, err := role("app", "-name", m.Name, "-pidfile", m.pidFile())
+	cmd, err := labprog.Role("app", "-name", m.Name, "-pidfile", m.pidFile())
 	if err != nil {
 		return err
 	}
 	serving := make(chan struct{})
-	cmd.Stdout = &lineWriter{line: func([]byte) error { close(serving); return nil }}
-	if m.app, err = st.start(node, "application", cmd); err != nil {
+	cmd.Stdout = labprog.Lines(func([]byte) { close(serving) })
+	if m.app, err = st.Start(node, "application", cmd); err != nil {
 		return err
 	}
 	select {
 	case <-serving:
 		return nil
-	case <-m.app.done:
+	case <-m.app.Done():
 		return fmt.Errorf("the application of %s does not start", m.Name)
 	}
 }
 
 func (st *stage) startSpeaker(m *machine) error {
-	cmd, err := st.speaker(m, st.trial, func(s standing) {
-		st.board.update(func() { st.board.speakers[m.Name] = s })
+	cmd, err := st.speaker(st, m, func(s standing) {
+		st.board.Update(func() { st.board.speakers[m.Name] = s })
 	})
 	if err != nil {
 		return err
 	}
-	m.speaker, err = st.start(m.Node, st.name(), cmd)
+	m.speaker, err = st.Start(m.Node, st.name(), cmd)
 	return err
 }
 
@@ -167,34 +163,25 @@ func (st *stage) name() string { return st.system.name }
 // observe starts the client and the watcher.
 func (st *stage) observe() error {
 	var err error
-	st.load, err = st.startObserver(st.client, "load", func(line []byte) error {
-		var said struct {
-			Progress *progress
-			Trace    *trace
-		}
-		err := json.Unmarshal(line, &said)
-		st.board.update(func() {
+	st.load, err = st.startObserver(st.client, "load", labprog.Decode(st.Fail, func(said message) {
+		st.board.Update(func() {
 			st.board.trace = said.Trace
 			if said.Progress != nil {
 				st.board.progress = *said.Progress
 			}
 		})
-		return err
-	})
+	}))
 	if err != nil {
 		return err
 	}
-	st.watch, err = st.startObserver(st.watcher, "watch", func(line []byte) error {
-		var seen sighting
-		err := json.Unmarshal(line, &seen)
-		st.board.update(func() { st.board.sighting = &seen })
-		return err
-	})
+	st.watch, err = st.startObserver(st.watcher, "watch", labprog.Decode(st.Fail, func(seen sighting) {
+		st.board.Update(func() { st.board.sighting = &seen })
+	}))
 	return err
 }
 
-func (st *stage) startObserver(node *testnet.Node, name string, line func([]byte) error) (*observer, error) {
-	cmd, err := role(name)
+func (st *stage) startObserver(node *testnet.Node, name string, said io.Writer) (*observer, error) {
+	cmd, err := labprog.Role(name)
 	if err != nil {
 		return nil, err
 	}
@@ -202,16 +189,16 @@ func (st *stage) startObserver(node *testnet.Node, name string, line func([]byte
 	if err != nil {
 		return nil, err
 	}
-	cmd.Stdout = &lineWriter{line: line}
-	p, err := st.start(node, name, cmd)
+	cmd.Stdout = said
+	p, err := st.Start(node, name, cmd)
 	return &observer{p, input}, err
 }
 
 // end lets the observer tell what it has seen, and waits until it has.
 func (o *observer) end() error {
-	o.ending.Store(true)
+	o.MayEnd()
 	err := o.input.Close()
-	<-o.done
+	<-o.Done()
 	return err
 }
 
@@ -233,11 +220,11 @@ const steady = int(500 * time.Millisecond / every)
 // datagrams, as many as streak, were answered by the leader.
 func (st *stage) waitLeader(ctx context.Context, streak int) error {
 	b := st.board
-	err := b.wait(ctx, "a node led and the others were ready", func() bool {
+	err := b.Wait(ctx, "a node led and the others were ready", func() bool {
 		leader := b.leader()
 		return leader != "" && (streak == 0 || b.progress.By == leader && b.progress.Streak >= streak)
 	})
-	b.read(func() {
+	b.Read(func() {
 		if err != nil {
 			err = fmt.Errorf("%w: the speakers say %+v, the client %+v", err, b.speakers, b.progress)
 		} else {
@@ -255,7 +242,7 @@ func measureGap(ctx context.Context, t trial) (r result, err error) {
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { err = errors.Join(err, st.close()) }()
+	defer func() { err = errors.Join(err, st.Close()) }()
 	if err := st.waitLeader(ctx, 0); err != nil {
 		return result{}, err
 	}
@@ -292,19 +279,5 @@ func (st *stage) over(ctx context.Context, from time.Duration) error {
 	if err := pause(ctx, from+st.lasting()-now()); err != nil || !st.moves {
 		return err
 	}
-	return st.board.wait(ctx, "another node served", func() bool { return st.board.served(st.leader.Name, steady) })
-}
-
-// close ends all programs and takes the nodes down.
-func (st *stage) close() error {
-	st.closing.Store(true)
-	var err error
-	if st.net != nil {
-		err = st.net.Close()
-	}
-	st.running.Wait()
-	if st.dir != "" {
-		err = errors.Join(err, os.RemoveAll(st.dir))
-	}
-	return err
+	return st.board.Wait(ctx, "another node served", func() bool { return st.board.served(st.leader.Name, steady) })
 }
