@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/l2vip/l2vip/internal/labprog"
 )
 
 // standing is what a speaker last said of itself. The zero value is that of one
@@ -20,65 +21,28 @@ type standing struct {
 }
 
 // board is what is known of the lab: what the client and the speakers reported.
-// Whoever waits for something waits for the board to say it.
 type board struct {
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced with every change
-	start    time.Time     // the zero of all times
-	requests []request     // by number; those without an end are still under way
-	settled  int           // the requests before this one have all ended
+	labprog.Board
+
+	start    time.Time // the zero of all times
+	requests []request // by number; those without an end are still under way
+	settled  int       // the requests before this one have all ended
 	speakers map[string]standing
 	answered map[string]bool // the nodes that ever answered for the address, as the network or they themselves say
 }
 
 func newBoard() *board {
 	return &board{
-		changed:  make(chan struct{}),
+		Board:    labprog.Board{Patience: patience},
 		start:    time.Now(),
 		speakers: make(map[string]standing),
 		answered: make(map[string]bool),
 	}
 }
 
-// update changes the board and wakes all who wait.
-func (b *board) update(change func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	change()
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
-// read calls look, which may read the board.
-func (b *board) read(look func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	look()
-}
-
-// wait waits until met, which may read the board, says so. It gives up after
-// patience, and says what it has waited for.
-func (b *board) wait(ctx context.Context, what string, met func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("waited %v until %s", patience, what))
-	defer cancel()
-	for {
-		b.mu.Lock()
-		ok, changed := met(), b.changed
-		b.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
 // add enters a request that has ended.
 func (b *board) add(r request) {
-	b.update(func() {
+	b.Update(func() {
 		if len(b.requests) == 0 {
 			b.start = time.Now().Add(-r.Sent - r.Took)
 		}
@@ -96,8 +60,8 @@ func (b *board) add(r request) {
 // before it have ended: they do not see what is done next.
 func (b *board) mark(ctx context.Context) (int, error) {
 	var number int
-	b.read(func() { number = len(b.requests) })
-	return number, b.wait(ctx, "the client's requests ended", func() bool { return b.settled >= number })
+	b.Read(func() { number = len(b.requests) })
+	return number, b.Wait(ctx, "the client's requests ended", func() bool { return b.settled >= number })
 }
 
 // served returns who served the last n requests that have ended; empty if they
@@ -156,9 +120,9 @@ func (b *board) lacking() []string {
 
 // waitComplete waits until the lab is complete.
 func (b *board) waitComplete(ctx context.Context) error {
-	err := b.wait(ctx, "all fronts were ready", b.complete)
+	err := b.Wait(ctx, "all fronts were ready", b.complete)
 	if err != nil {
-		b.read(func() { err = fmt.Errorf("%w: %s", err, strings.Join(b.lacking(), ", ")) })
+		b.Read(func() { err = fmt.Errorf("%w: %s", err, strings.Join(b.lacking(), ", ")) })
 	}
 	return err
 }
@@ -167,7 +131,7 @@ func (b *board) waitComplete(ctx context.Context) error {
 // the address or served a request.
 func (b *board) intruder() error {
 	var errs []error
-	b.read(func() {
+	b.Read(func() {
 		for name := range b.answered {
 			if !isFront(name) {
 				errs = append(errs, fmt.Errorf("%q answered for the address", name))

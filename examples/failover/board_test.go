@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,18 +42,6 @@ func TestMark(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 4, number)
 		require.Equal(t, 2*time.Second, time.Since(begun))
-	})
-}
-
-func TestWaitEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBoard()
-		never := func() bool { return false }
-		require.EqualError(t, b.wait(t.Context(), "it rained", never), "waited 15s until it rained")
-		ctx, cancel := context.WithCancelCause(t.Context())
-		why := errors.New("a program has ended")
-		time.AfterFunc(time.Second, func() { cancel(why) })
-		require.ErrorIs(t, b.wait(ctx, "it rained", never), why)
 	})
 }
 

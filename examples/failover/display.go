@@ -29,7 +29,7 @@ type display struct {
 // sayf prints a line with the time.
 func (d *display) sayf(format string, args ...any) {
 	var at time.Duration
-	d.board.read(func() { at = time.Since(d.board.start) })
+	d.board.Read(func() { at = time.Since(d.board.start) })
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.line(at, fmt.Sprintf(format, args...))
@@ -44,10 +44,10 @@ func (d *display) line(at time.Duration, text string) {
 func (d *display) follow(ctx context.Context) {
 	leader := ""
 	for ctx.Err() == nil {
-		var changed <-chan struct{}
+		changed := d.board.Changed()
 		var now string
 		var settled int
-		d.board.read(func() { changed, now, settled = d.board.changed, d.board.leader(), d.board.settled })
+		d.board.Read(func() { now, settled = d.board.leader(), d.board.settled })
 		if now != "" && now != leader {
 			leader = now
 			d.sayf("%s leads", leader)
@@ -78,7 +78,7 @@ func (d *display) strip(number int, whole bool) {
 			return
 		}
 		var part []request
-		d.board.read(func() { part = d.board.requests[d.shown:end] })
+		d.board.Read(func() { part = d.board.requests[d.shown:end] })
 		d.line(part[0].Sent, d.cells(part)+"  "+servers(part))
 		d.shown = end
 	}

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/l2vip/l2vip/internal/labprog"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
@@ -35,16 +35,14 @@ func isFront(name string) bool {
 
 // lab is the scenario's network with everything that runs on it.
 type lab struct {
-	launcher
+	*labprog.Lab
 
 	board  *board
 	family family
-	net    *testnet.Lab
 	names  map[string]string // the nodes by hardware address
 	fronts map[string]*front
 	wire   net.PacketConn
 	nginx  string // its path; empty for the embedded proxy
-	dir    string // of the web servers' files
 }
 
 // front is a node that can lead.
@@ -52,33 +50,31 @@ type front struct {
 	lab     *lab
 	node    *testnet.Node
 	dir     string // of the web server's files
-	speaker *program
-	server  *program
+	speaker *labprog.Program
+	server  *labprog.Program
 }
 
 // newLab builds the nodes and starts what runs on them, the client last, which
 // sends its requests to vip. If something fails later, or ends that should not,
 // fail is called. What the programs log goes to log.
 func newLab(f family, vip netip.Addr, nginx string, log io.Writer, fail func(error)) (_ *lab, err error) {
+	nodes, err := labprog.New("l2vip-failover-", log, fail)
+	if err != nil {
+		return nil, err
+	}
 	l := &lab{
-		launcher: launcher{log: log, fail: fail},
-		board:    newBoard(),
-		family:   f,
-		names:    make(map[string]string),
-		fronts:   make(map[string]*front),
-		nginx:    nginx,
+		Lab:    nodes,
+		board:  newBoard(),
+		family: f,
+		names:  make(map[string]string),
+		fronts: make(map[string]*front),
+		nginx:  nginx,
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, l.close())
+			err = errors.Join(err, l.Close())
 		}
 	}()
-	if l.net, err = testnet.NewLab(); err != nil {
-		return nil, err
-	}
-	if l.dir, err = os.MkdirTemp("", "l2vip-failover-"); err != nil {
-		return nil, err
-	}
 	if err := l.addWorker(); err != nil {
 		return nil, err
 	}
@@ -92,7 +88,7 @@ func newLab(f family, vip netip.Addr, nginx string, log io.Writer, fail func(err
 
 // addNode adds a node with an address of the scenario's network.
 func (l *lab) addNode(at place) (*testnet.Node, error) {
-	node, err := l.net.AddNode(at.name, l.family.prefix(at.end))
+	node, err := l.AddNode(at.name, l.family.prefix(at.end))
 	if err != nil {
 		return nil, err
 	}
@@ -108,11 +104,11 @@ func (l *lab) addWorker() error {
 		return err
 	}
 	for _, app := range applications {
-		cmd, err := role("app", l.family.flag(), "-name", app)
+		cmd, err := labprog.Role("app", l.family.flag(), "-name", app)
 		if err != nil {
 			return err
 		}
-		if _, err := l.start(node, "app-"+app, cmd, nil, nil); err != nil {
+		if _, err := l.Start(node, "app-"+app, cmd); err != nil {
 			return err
 		}
 	}
@@ -126,7 +122,7 @@ func (l *lab) addFront(at place) error {
 	if err != nil {
 		return err
 	}
-	f := &front{lab: l, node: node, dir: filepath.Join(l.dir, at.name)}
+	f := &front{lab: l, node: node, dir: filepath.Join(l.Dir, at.name)}
 	l.fronts[at.name] = f
 	if err := os.Mkdir(f.dir, 0o700); err != nil {
 		return err
@@ -146,58 +142,48 @@ func (l *lab) addClient(vip netip.Addr) error {
 	if err := l.watch(node, vip); err != nil {
 		return err
 	}
-	cmd, err := role("client", "-target", net.JoinHostPort(vip.String(), "80"))
+	cmd, err := labprog.Role("client", "-target", net.JoinHostPort(vip.String(), "80"))
 	if err != nil {
 		return err
 	}
-	_, err = l.start(node, "client", cmd, func(line []byte) {
-		var r request
-		if err := json.Unmarshal(line, &r); err != nil {
-			l.fail(fmt.Errorf("the client says %q: %w", line, err))
-			return
-		}
-		l.board.add(r)
-	}, nil)
+	cmd.Stdout = labprog.Decode(l.Fail, l.board.add)
+	_, err = l.Start(node, "client", cmd)
 	return err
 }
 
-// startSpeaker starts the speaker of a node.
-func (l *lab) startSpeaker(node *testnet.Node, args ...string) (*program, error) {
-	cmd, err := role("speaker", append([]string{l.family.flag(), "-name", node.Name}, args...)...)
+// startSpeaker starts the speaker of a node. The board says how it stands for as
+// long as it runs.
+func (l *lab) startSpeaker(node *testnet.Node, args ...string) (*labprog.Program, error) {
+	cmd, err := labprog.Role("speaker", append([]string{l.family.flag(), "-name", node.Name}, args...)...)
 	if err != nil {
 		return nil, err
 	}
-	return l.start(node, "speaker", cmd,
-		func(line []byte) {
-			var s standing
-			if err := json.Unmarshal(line, &s); err != nil {
-				l.fail(fmt.Errorf("the speaker of %s says %q: %w", node.Name, line, err))
-				return
+	cmd.Stdout = labprog.Decode(l.Fail, func(s standing) {
+		l.board.Update(func() {
+			l.board.speakers[node.Name] = s
+			if s.Holds {
+				l.board.answered[node.Name] = true
 			}
-			l.board.update(func() {
-				l.board.speakers[node.Name] = s
-				if s.Holds {
-					l.board.answered[node.Name] = true
-				}
-			})
-		},
-		func() { l.board.update(func() { delete(l.board.speakers, node.Name) }) })
+		})
+	})
+	speaker, err := l.Start(node, "speaker", cmd)
+	if err != nil {
+		return nil, err
+	}
+	l.Go(func() {
+		<-speaker.Done()
+		l.board.Update(func() { delete(l.board.speakers, node.Name) })
+	})
+	return speaker, nil
 }
 
-// close ends all programs and takes the nodes down.
-func (l *lab) close() error {
+// Close ends all programs and takes the nodes down.
+func (l *lab) Close() error {
 	var err error
-	if l.net != nil {
-		err = l.net.Close()
-	}
 	if l.wire != nil {
-		err = errors.Join(err, l.wire.Close())
+		err = l.wire.Close()
 	}
-	l.running.Wait()
-	if l.dir != "" {
-		err = errors.Join(err, os.RemoveAll(l.dir))
-	}
-	return err
+	return errors.Join(err, l.Lab.Close())
 }
 
 func (f *front) pidFile() string { return filepath.Join(f.dir, "nginx.pid") }
@@ -207,18 +193,29 @@ func (f *front) startSpeaker() (err error) {
 	return err
 }
 
+// stopSpeaker tells the speaker to stop, and waits until it has.
+func (f *front) stopSpeaker(ctx context.Context) error {
+	if err := f.speaker.Terminate(); err != nil {
+		return err
+	}
+	return f.lab.board.Wait(ctx, "the speaker stopped", func() bool {
+		_, running := f.lab.board.speakers[f.node.Name]
+		return !running
+	})
+}
+
 func (f *front) startServer() error {
 	cmd, err := f.serverCommand()
 	if err != nil {
 		return err
 	}
-	f.server, err = f.lab.start(f.node, "web server", cmd, nil, nil)
+	f.server, err = f.lab.Start(f.node, "web server", cmd)
 	return err
 }
 
 func (f *front) serverCommand() (*exec.Cmd, error) {
 	if f.lab.nginx == "" {
-		return role("proxy", f.lab.family.flag(), "-front", f.node.Name, "-pidfile", f.pidFile())
+		return labprog.Role("proxy", f.lab.family.flag(), "-front", f.node.Name, "-pidfile", f.pidFile())
 	}
 	return nginxCommand(f.lab.nginx, f.lab.family, f.node.Name, f.dir)
 }

@@ -38,15 +38,19 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/l2vip/l2vip/internal/labprog"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
-func main() {
-	if status, ok := playRole(os.Args); ok {
-		os.Exit(status)
-	}
-	os.Exit(testnet.Main(run))
+// roles are what runs in the nodes: this program as well, started once more.
+var roles = labprog.Roles{
+	"app":     runApp,
+	"client":  runClient,
+	"proxy":   runProxy,
+	"speaker": runSpeaker,
 }
+
+func main() { os.Exit(labprog.Main(roles, run)) }
 
 // The exit statuses besides 0 and that of wrong arguments, which is flag's.
 const (
@@ -114,7 +118,7 @@ func run() int {
 // why the exit status is not 0.
 func failover(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	progress, log := stdout, io.Discard
-	stderr = &lockedWriter{to: stderr}
+	stderr = labprog.Shared(stderr)
 	if o.json {
 		progress = io.Discard
 	}
@@ -149,7 +153,7 @@ func failover(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		lasts: o.lasts,
 	}
 	outcomes, err := p.playAll(ctx, o.runs)
-	err = errors.Join(err, l.board.intruder(), l.close())
+	err = errors.Join(err, l.board.intruder(), l.Close())
 	if o.json {
 		err = errors.Join(err, report(vip, outcomes, o.runs, err == nil).print(stdout))
 	} else {
@@ -169,7 +173,7 @@ func chooseServer(choice string) (path, name string, err error) {
 	if choice == "embedded" {
 		return "", embedded, nil
 	}
-	if path = findNginx(); path != "" {
+	if path = labprog.Find("nginx"); path != "" {
 		return path, nginxVersion(path), nil
 	}
 	if choice == "nginx" {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/l2vip/l2vip/internal/labprog"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
@@ -26,14 +27,11 @@ import (
 const programEnv = "FAILOVER_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if status, ok := playRole(os.Args); ok {
-		os.Exit(status)
-	}
 	if os.Getenv(programEnv) != "" {
 		main()
 		return
 	}
-	os.Exit(testnet.Main(m.Run))
+	os.Exit(labprog.Main(roles, m.Run))
 }
 
 // The whole scenario with short phases.
@@ -48,7 +46,7 @@ func TestFailover(t *testing.T) {
 		"IPv6":     {overIPv6, "embedded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if tc.server == "nginx" && findNginx() == "" {
+			if tc.server == "nginx" && labprog.Find("nginx") == "" {
 				t.Skip("there is no nginx on this machine")
 			}
 			t.Cleanup(func() { goleak.VerifyNone(t) })

@@ -55,17 +55,6 @@ http {
 }
 `))
 
-// findNginx returns the path of nginx; empty if there is none. The search path
-// of an ordinary user often lacks the directory.
-func findNginx() string {
-	for _, name := range []string{"nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
 // nginxVersion is what nginx says of itself, such as "nginx/1.22.1".
 func nginxVersion(path string) string {
 	out, err := exec.Command(path, "-v").CombinedOutput()

@@ -39,7 +39,7 @@ var phases = []phase{
 	},
 	{
 		name: "app-failure", says: "the web server of %s is killed", fails: true,
-		act: func(_ context.Context, f *front) error { f.server.kill(); return nil },
+		act: func(_ context.Context, f *front) error { return f.server.Kill() },
 	},
 	{
 		name: "app-return", says: "the web server of %s is started again",
@@ -55,12 +55,12 @@ var phases = []phase{
 	},
 	{
 		name: "speaker-crash", says: "the speaker of %s is killed, its web server is not", fails: true,
-		act:    func(_ context.Context, f *front) error { f.speaker.kill(); return nil },
+		act:    func(_ context.Context, f *front) error { return f.speaker.Kill() },
 		repair: (*front).startSpeaker,
 	},
 	{
 		name: "drain", says: "the speaker of %s is told to stop", fails: true,
-		act:    func(ctx context.Context, f *front) error { return f.speaker.stop(ctx) },
+		act:    func(ctx context.Context, f *front) error { return f.stopSpeaker(ctx) },
 		repair: (*front).startSpeaker,
 	},
 }
@@ -133,7 +133,7 @@ func (p *player) begin(ctx context.Context) error {
 	if err := b.waitComplete(ctx); err != nil {
 		return err
 	}
-	err := b.wait(ctx, "the address was served", func() bool {
+	err := b.Wait(ctx, "the address was served", func() bool {
 		by := b.served(calm / 10)
 		return by != "" && by == b.leader()
 	})
@@ -149,7 +149,7 @@ func (p *player) begin(ctx context.Context) error {
 func (p *player) play(ctx context.Context, run int, ph phase) (outcome, error) {
 	b := p.lab.board
 	o := outcome{run: run, phase: ph, first: p.next}
-	b.read(func() { o.from = b.leader() })
+	b.Read(func() { o.from = b.leader() })
 	if ph.fails {
 		p.victim = p.lab.fronts[o.from]
 		if p.victim == nil {
@@ -164,7 +164,7 @@ func (p *player) play(ctx context.Context, run int, ph phase) (outcome, error) {
 	}
 	p.next = end
 	p.show.strip(end, false)
-	b.read(func() { o.look(b.requests[:end]) })
+	b.Read(func() { o.look(b.requests[:end]) })
 	return o, err
 }
 
@@ -186,7 +186,7 @@ func (p *player) perform(ctx context.Context, ph phase, from string) error {
 		}
 	}
 	// The client's requests keep changing the board, so the time is looked at.
-	err := b.wait(ctx, "the address was served again", func() bool {
+	err := b.Wait(ctx, "the address was served again", func() bool {
 		by := b.served(calm)
 		return time.Now().After(over) && by != "" && by == b.leader() && (by != from) == ph.fails
 	})

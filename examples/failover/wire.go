@@ -30,7 +30,7 @@ func (l *lab) watch(node *testnet.Node, vip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	l.running.Go(func() {
+	l.Go(func() {
 		buf := make([]byte, 1514)
 		for {
 			n, _, err := l.wire.ReadFrom(buf)
@@ -38,7 +38,7 @@ func (l *lab) watch(node *testnet.Node, vip netip.Addr) error {
 				return // closed
 			}
 			if sender, ok := claimant(buf[:n], vip); ok {
-				l.board.update(func() { l.board.answered[l.names[sender.String()]] = true })
+				l.board.Update(func() { l.board.answered[l.names[sender.String()]] = true })
 			}
 		}
 	})
