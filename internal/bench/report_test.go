@@ -98,10 +98,24 @@ func TestMedian(t *testing.T) {
 }
 
 func TestPicture(t *testing.T) {
-	for name, all := range map[string]results{"gaps": sample(t), "nothing": nil} {
+	failed := sample(t)
+	failed[0].failed++
+	for name, tc := range map[string]struct {
+		all  results
+		says []string
+		bars int // of the systems
+	}{
+		"gaps": {sample(t), []string{
+			">median (worst) of 1 to 3 runs<", ">port-cut<", ">the leader&#39;s switch port is<",
+			">l2vip<", ">12.0 ms (16.0 ms)<", ">keepalived-10ms<", ">36.0 ms (48.0 ms)<", ">1.0 ms, none lost<",
+			">1 ms<", ">100 ms<",
+		}, 4},
+		"failed":  {failed[:2], []string{">12.0 ms (16.0 ms), 1 failed<", ">median (worst) of 3 runs<"}, 2},
+		"nothing": {nil, []string{">median (worst)<"}, 0},
+	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			require.NoError(t, drawPicture(&out, all))
+			require.NoError(t, drawPicture(&out, tc.all))
 			for decoder := xml.NewDecoder(strings.NewReader(out.String())); ; {
 				_, err := decoder.Token()
 				if err == io.EOF {
@@ -109,13 +123,21 @@ func TestPicture(t *testing.T) {
 				}
 				require.NoError(t, err)
 			}
-			if all != nil {
-				require.Contains(t, out.String(), ">12 ms<")
-				require.Contains(t, out.String(), ">1 ms, none lost<")
-				require.Equal(t, 2, strings.Count(out.String(), oursColour))
-				require.Equal(t, 3+3+1+1, strings.Count(out.String(), "<circle"))
+			for _, text := range tc.says {
+				require.Contains(t, out.String(), text)
 			}
+			require.NotContains(t, out.String(), ">idle<", "it has no gaps")
+			require.NotContains(t, out.String(), "NaN")
+			require.Equal(t, 3+tc.bars, strings.Count(out.String(), `class="ours"`)+strings.Count(out.String(), `class="peer"`))
 		})
+	}
+}
+
+func TestFigure(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		1 * ms: "1.0 ms", 12940 * time.Microsecond: "12.9 ms", 217300 * time.Microsecond: "217 ms", 3320 * ms: "3.3 s",
+	} {
+		require.Equal(t, want, figure(d))
 	}
 }
 
