@@ -30,10 +30,29 @@
 // Everything takes more than an hour, most of it minutes in which nothing may
 // happen; -minute makes them shorter.
 //
+// A run with -json is not lost: -from reads what such runs have printed, joins
+// them, and prints and draws all that a run does.
+//
+//	go run ./internal/bench -json > monday.json
+//	go run ./internal/bench -json -case drain > tuesday.json
+//	go run ./internal/bench -from monday.json,tuesday.json -svg gaps.svg
+//
+// The document has an entry for each case with each system:
+//
+//	{"cases": [{"case": "port-cut", "system": "l2vip-fast", "runs": 5,
+//		"median_ms": 12.1, "worst_ms": 15.8, "lost": 52,
+//		"ratios": {"keepalived-10ms": 0.28}, "each": [...], ...}, ...], ...}
+//
+// median_ms and worst_ms are of the gaps of all runs, and lost is how many
+// datagrams were not answered in all runs together, from what happens on. ratios
+// has median_ms in relation to that of each peer in the same case: with 0.28 the
+// gap is 28% of the peer's. each has the runs themselves. The type entry says what
+// else there is.
+//
 // It needs Linux, and root or user namespaces for ordinary users. Nothing of the
 // machine's network or configuration is touched. The exit status is 0 if in
-// every run another node served where one had to; 1 if not, 2 for wrong
-// arguments.
+// every run another node served where one had to; 1 if not, or if it was
+// interrupted and has measured less, 2 for wrong arguments.
 package main
 
 import (
@@ -45,6 +64,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -81,10 +101,32 @@ func run() int {
 	return 0
 }
 
-// bench plays all cases with all systems and prints what came of it.
+// bench measures, or reads what was measured, and prints what came of it.
 func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	if err := testnet.Available(); err != nil {
+	if len(o.from) > 0 {
+		all, processors, err := readResults(o)
+		if err != nil {
+			return err
+		}
+		if !o.json {
+			for _, c := range all.cases() {
+				all.printCase(stdout, c)
+			}
+		}
+		return all.present(o, stdout, processors)
+	}
+	all, err := measure(ctx, o, stdout, stderr)
+	if len(all) == 0 {
 		return err
+	}
+	return errors.Join(err, all.present(o, stdout, runtime.NumCPU()))
+}
+
+// measure plays all cases with all systems, and prints each case when it is done.
+// With an error the results are what was measured until then, or in spite of it.
+func measure(ctx context.Context, o options, stdout, stderr io.Writer) (all results, failures error) {
+	if err := testnet.Available(); err != nil {
+		return nil, err
 	}
 	var present []system
 	for _, s := range o.systems {
@@ -95,7 +137,7 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		present = append(present, s)
 	}
 	if len(present) == 0 {
-		return errors.New("no system is left to measure")
+		return nil, errors.New("no system is left to measure")
 	}
 	if !o.json {
 		introduce(stdout)
@@ -105,8 +147,6 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		log = labprog.Shared(stderr)
 	}
 
-	var all results
-	var failures error
 	for _, c := range o.cases {
 		if _, err := exec.LookPath(c.needs); c.needs != "" && err != nil {
 			fmt.Fprintf(stderr, "%s is left out: %v\n", c.name, err)
@@ -123,7 +163,7 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 				}
 				r, err := c.play(ctx, trial{testCase: c, system: s, options: o, log: log})
 				if ctx.Err() != nil {
-					return errors.Join(failures, errors.New("interrupted"))
+					return all, errors.Join(failures, errors.New("interrupted"))
 				}
 				if err != nil {
 					err = fmt.Errorf("%s with %s, run %d: %w", c.name, s.name, run+1, err)
@@ -137,21 +177,27 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 			all.printCase(stdout, c)
 		}
 	}
+	return all, failures
+}
+
+// present prints and draws what there is at the end, measured with so many
+// processors.
+func (all results) present(o options, stdout io.Writer, processors int) error {
 	var err error
 	if o.json {
-		err = all.printJSON(stdout)
+		err = all.printJSON(stdout, processors)
 	} else {
-		all.printMarkdown(stdout)
+		all.printMarkdown(stdout, processors)
 	}
 	if o.svg != "" {
 		err = errors.Join(err, writePicture(o.svg, all))
 	}
-	return errors.Join(failures, err)
+	return err
 }
 
 // introduce says what a reader must know about the machine.
 func introduce(w io.Writer) {
-	fmt.Fprintf(w, "three nodes, a datagram each %v, gaps in milliseconds, %s\n", every, processors())
+	fmt.Fprintf(w, "three nodes, a datagram each %v, gaps in milliseconds, %s\n", every, plural(runtime.NumCPU(), "processor"))
 	if load := loadAverage(); load > 0.5 {
 		fmt.Fprintf(w, "the machine is busy already (load %.1f): look at the ratios\n", load)
 	}

@@ -31,7 +31,7 @@ func TestBench(t *testing.T) {
 	o.verbose = true
 	var out, log bytes.Buffer
 	require.NoError(t, bench(t.Context(), o, &out, &log), log.String())
-	var doc struct{ Cases []entry }
+	var doc document
 	require.NoError(t, json.Unmarshal(out.Bytes(), &doc))
 	require.Len(t, doc.Cases, 1)
 	e := doc.Cases[0]
@@ -72,14 +72,15 @@ func TestOptions(t *testing.T) {
 		"": "",
 		"-runs 3 -json -svg out.svg -v -minute 5s": "",
 		"-case drain,port-cut -system keepalived":  "",
-		"-runs 0":           "-runs 0: at least 1",
-		"-case drain,cut":   `-case "cut": one of port-cut, silent-kernel`,
-		"-system keepalivd": `-system "keepalivd": one of l2vip`,
-		"-minute 1":         "invalid value",
-		"-minute -1s":       "-minute -1s: more than 0",
-		"-seeds 0":          "-seeds 0: at least 1",
-		"-seed 0s":          "-seed 0s: more than 0",
-		"drain":             `unexpected argument "drain"`,
+		"-from a.json,b.json -svg out.svg":         "",
+		"-runs 0":                                  "-runs 0: at least 1",
+		"-case drain,cut":                          `-case "cut": one of port-cut, silent-kernel`,
+		"-system keepalivd":                        `-system "keepalivd": one of l2vip`,
+		"-minute 1":                                "invalid value",
+		"-minute -1s":                              "-minute -1s: more than 0",
+		"-seeds 0":                                 "-seeds 0: at least 1",
+		"-seed 0s":                                 "-seed 0s: more than 0",
+		"drain":                                    `unexpected argument "drain"`,
 	} {
 		flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 		flags.SetOutput(io.Discard)

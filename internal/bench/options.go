@@ -15,6 +15,7 @@ type options struct {
 	systems []system
 	json    bool
 	svg     string
+	from    []string      // files to read instead of measuring
 	minute  time.Duration // how long what is called a minute lasts
 	seeds   int           // of the simulation
 	seed    time.Duration // how long each of them lasts
@@ -23,12 +24,13 @@ type options struct {
 
 func parseOptions(flags *flag.FlagSet, args []string) (options, error) {
 	var o options
-	var caseNames, systemNames string
+	var caseNames, systemNames, from string
 	flags.IntVar(&o.runs, "runs", 5, "how often each case is played with each system")
 	flags.StringVar(&caseNames, "case", "", "the `cases` to play, separated by commas: "+names(cases)+" (default all)")
 	flags.StringVar(&systemNames, "system", "", "the `systems` to measure, separated by commas: "+names(systems())+" (default all)")
 	flags.BoolVar(&o.json, "json", false, "print only a JSON document with the result")
 	flags.StringVar(&o.svg, "svg", "", "draw the gaps to this `file`")
+	flags.StringVar(&from, "from", "", "measure nothing, but join what -json has printed to these `files`, separated by commas")
 	flags.DurationVar(&o.minute, "minute", minute, "how long the cases called a minute last")
 	flags.IntVar(&o.seeds, "seeds", 100, "how many seeds loss is simulated with")
 	flags.DurationVar(&o.seed, "seed", 10*time.Minute, "how much simulated `time` each seed takes")
@@ -47,6 +49,9 @@ func parseOptions(flags *flag.FlagSet, args []string) (options, error) {
 		return o, fmt.Errorf("-seed %v: more than 0", o.seed)
 	case o.minute <= 0 || o.minute > longestLoad/2:
 		return o, fmt.Errorf("-minute %v: more than 0 and at most %v", o.minute, longestLoad/2)
+	}
+	if from != "" {
+		o.from = strings.Split(from, ",")
 	}
 	var err error
 	if o.cases, err = choose("-case", caseNames, cases); err != nil {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -24,17 +22,30 @@ type results []*series
 // add adds a run, which failed if there is an error. What a failed run has not
 // measured does not count.
 func (all *results) add(c testCase, s system, r result, err error) {
-	of := all.find(c.name, s.name)
-	if of == nil {
-		of = &series{testCase: c, system: s}
-		*all = append(*all, of)
-	}
+	of := all.begin(c, s)
 	if err != nil {
 		of.failed++
 	}
 	if err == nil || r != (result{}) {
 		of.runs = append(of.runs, r)
 	}
+}
+
+// join adds the runs of a series in a document.
+func (all *results) join(c testCase, s system, e entry) {
+	of := all.begin(c, s)
+	of.runs = append(of.runs, e.Each...)
+	of.failed += e.Failed
+}
+
+// begin returns the series of a case with a system, a new one if there is none.
+func (all *results) begin(c testCase, s system) *series {
+	of := all.find(c.name, s.name)
+	if of == nil {
+		of = &series{testCase: c, system: s}
+		*all = append(*all, of)
+	}
+	return of
 }
 
 // find returns the series of a case with a system, or nil.
@@ -111,85 +122,6 @@ func (all results) peers() []string {
 	return list
 }
 
-// entry is a series in the document that -json prints.
-type entry struct {
-	Case   string `json:"case"`
-	System string `json:"system"`
-	Runs   int    `json:"runs"`
-	// The gap; left out where costs are counted.
-	Median *float64 `json:"median_ms,omitempty"`
-	Worst  *float64 `json:"worst_ms,omitempty"`
-	Lost   *int     `json:"lost,omitempty"` // datagrams, in all runs
-	// Ratios are the median gap's to those of the peers.
-	Ratios map[string]float64 `json:"ratios,omitempty"`
-	// Announced is the median of when another node announced the address.
-	Announced float64 `json:"announced_ms,omitempty"`
-	// What is counted, in all runs.
-	Takeovers  *int `json:"takeovers,omitempty"`
-	Unanswered *int `json:"unanswered_requests,omitempty"`
-	Strays     *int `json:"stray_answers,omitempty"`
-	// What was simulated.
-	Seeds      int  `json:"seeds,omitempty"`
-	Beats      *int `json:"beats,omitempty"`
-	Suspicions *int `json:"suspicions,omitempty"`
-	// The costs of all nodes together.
-	CPU     *float64 `json:"cpu_ms_per_second,omitempty"`
-	Packets *float64 `json:"packets_per_second,omitempty"`
-	// Late is the longest pause of the client itself.
-	Late float64 `json:"client_late_ms,omitempty"`
-	// Failed is how many runs did not end as they must, or not even began.
-	Failed int `json:"failed,omitempty"`
-}
-
-// entry returns the series for the document.
-func (all results) entry(s *series) entry {
-	e := entry{Case: s.testCase.name, System: s.system.name, Runs: len(s.runs), Failed: s.failed}
-	if len(s.runs) == 0 {
-		return e
-	}
-	switch s.testCase.figures {
-	case costs:
-		e.CPU = new(round(median(collect(s.runs, func(r result) float64 { return r.CPU }))))
-		e.Packets = new(round(median(collect(s.runs, func(r result) float64 { return r.Packets }))))
-		return e
-	case risks:
-		r := s.runs[0] // there is one
-		e.Seeds, e.Beats, e.Suspicions, e.Takeovers = r.Seeds, &r.Beats, &r.Suspicions, &r.Takeovers
-		return e
-	}
-	e.Median, e.Worst = new(milliseconds(median(s.gaps()))), new(milliseconds(slices.Max(s.gaps())))
-	e.Lost = new(s.sum(func(r result) int { return r.Lost }))
-	e.Announced = milliseconds(s.announced())
-	e.Late = milliseconds(slices.Max(collect(s.runs, func(r result) time.Duration { return r.Late })))
-	for _, name := range all.peers() {
-		if ratio, ok := all.ratio(s, all.find(s.testCase.name, name)); ok {
-			if e.Ratios == nil {
-				e.Ratios = make(map[string]float64)
-			}
-			e.Ratios[name] = round(ratio)
-		}
-	}
-	if s.testCase.figures == counts {
-		e.Takeovers = new(s.sum(func(r result) int { return r.Takeovers }))
-		e.Unanswered = new(s.sum(func(r result) int { return r.Unanswered }))
-		e.Strays = new(s.sum(func(r result) int { return r.Strays }))
-	}
-	return e
-}
-
-// printJSON writes all series as a document.
-func (all results) printJSON(w io.Writer) error {
-	doc := struct {
-		Cases []entry `json:"cases"`
-	}{Cases: []entry{}}
-	for _, s := range all {
-		doc.Cases = append(doc.Cases, all.entry(s))
-	}
-	out := json.NewEncoder(w)
-	out.SetIndent("", "  ")
-	return out.Encode(doc)
-}
-
 // printCase prints a table of all systems in a case.
 func (all results) printCase(w io.Writer, c testCase) {
 	fmt.Fprintf(w, "\n%s: %s\n", c.name, c.says)
@@ -256,21 +188,29 @@ func orDash(f float64) string {
 	return fmt.Sprint(f)
 }
 
-// printMarkdown prints one table of everything, for a document.
-func (all results) printMarkdown(w io.Writer) {
+// cases returns the cases, in the order in which they were begun.
+func (all results) cases() []testCase {
+	var list []testCase
+	for _, s := range all {
+		if !slices.ContainsFunc(list, func(c testCase) bool { return c.name == s.testCase.name }) {
+			list = append(list, s.testCase)
+		}
+	}
+	return list
+}
+
+// printMarkdown prints one table of everything, for a text, measured with so many
+// processors.
+func (all results) printMarkdown(w io.Writer, processors int) {
 	var systems []string
-	var cases []testCase
 	for _, s := range all {
 		if !slices.Contains(systems, s.system.name) {
 			systems = append(systems, s.system.name)
 		}
-		if !slices.ContainsFunc(cases, func(c testCase) bool { return c.name == s.testCase.name }) {
-			cases = append(cases, s.testCase)
-		}
 	}
-	fmt.Fprintf(w, "\nThe longest gap in milliseconds, median (worst), and the datagrams lost in a run; %s.\n\n", processors())
+	fmt.Fprintf(w, "\nThe longest gap in milliseconds, median (worst), and the datagrams lost in a run; %s.\n\n", plural(processors, "processor"))
 	fmt.Fprintf(w, "| what happens | %s |\n|---|%s\n", strings.Join(systems, " | "), strings.Repeat("---|", len(systems)))
-	for _, c := range cases {
+	for _, c := range all.cases() {
 		fmt.Fprintf(w, "| %s (`%s`) |", c.says, c.name)
 		for _, name := range systems {
 			fmt.Fprintf(w, " %s |", all.cell(all.find(c.name, name)))
@@ -279,7 +219,7 @@ func (all results) printMarkdown(w io.Writer) {
 	}
 }
 
-// cell is a series in the table for a document.
+// cell is a series in the table for a text.
 func (all results) cell(s *series) string {
 	if s == nil || len(s.runs) == 0 {
 		return "–"
@@ -351,6 +291,3 @@ func round(f float64) float64 {
 	}
 	return float64(int(f*precision+0.5)) / precision
 }
-
-// processors says how many there are.
-func processors() string { return plural(runtime.NumCPU(), "processor") }

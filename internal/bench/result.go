@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// result is what came of one run.
+// result is what came of one run. In a document it says what it has measured.
 type result struct {
-	Gap  time.Duration // the longest time without an answered datagram
-	Lost int           // datagrams
+	Gap  time.Duration `json:"gap_ns,omitempty"` // the longest time without an answered datagram
+	Lost int           `json:"lost,omitempty"`   // datagrams
 	// Late is the longest time between two datagrams that the client sent: what
 	// it was late by itself, and a gap contains.
-	Late time.Duration
+	Late time.Duration `json:"late_ns,omitempty"`
 	// Announced is when another node announced the address for the first time,
 	// from the moment at which it happened; negative if none did.
-	Announced time.Duration
+	Announced time.Duration `json:"announced_ns,omitempty"`
 
-	Takeovers  int // changes of who announces the address
-	Unanswered int // questions
-	Strays     int // answers of nodes after another had announced the address
+	Takeovers  int `json:"takeovers,omitempty"`           // changes of who announces the address
+	Unanswered int `json:"unanswered_requests,omitempty"` // questions
+	Strays     int `json:"stray_answers,omitempty"`       // answers of nodes after another had announced the address
 
-	CPU     float64 // milliseconds a second
-	Packets float64 // packets a second
+	CPU     float64 `json:"cpu_ms_per_second,omitempty"`
+	Packets float64 `json:"packets_per_second,omitempty"`
 
-	Seeds      int // of the simulation
-	Beats      int // simulated ones of the leader
-	Suspicions int // how often it was asked for, because beats were missing
+	Seeds      int `json:"seeds,omitempty"`      // of the simulation
+	Beats      int `json:"beats,omitempty"`      // simulated ones of the leader
+	Suspicions int `json:"suspicions,omitempty"` // how often it was asked for, because beats were missing
 }
 
 // newResult returns what the client and the watcher have seen of what happened
