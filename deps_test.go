@@ -14,7 +14,7 @@ const module = "github.com/l2vip/l2vip"
 // TestDirections keeps the directions of imports that doc.go draws.
 func TestDirections(t *testing.T) {
 	// For each package, the packages of the module that it may depend on.
-	shared := []string{"/internal/conferr", "/internal/clock"}
+	shared := []string{"/internal/conferr", "/internal/clock", "/internal/fields"}
 	rules := map[string][]string{
 		"":                    {"/pool", "/election", "/election/heartbeat", "/health", "/announce"},
 		"/pool":               {},
@@ -26,6 +26,7 @@ func TestDirections(t *testing.T) {
 		"/announce":           {},
 		"/internal/clock":     {},
 		"/internal/conferr":   {},
+		"/internal/fields":    {},
 		"/internal/testnet":   {},
 	}
 	for pkg, allowed := range rules {

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/l2vip/l2vip/internal/fields"
 )
 
 // The offer on the wire, in the terms of Protocol Buffers. Fields that are not
@@ -127,7 +129,7 @@ func (e *Entry) append(b []byte) []byte {
 func (o *Offer) UnmarshalBinary(data []byte) error {
 	entries := 0
 	err := eachField(data, func(f field) error {
-		if f.num == fieldEntries {
+		if f.Num == fieldEntries {
 			entries++
 		}
 		return nil
@@ -140,7 +142,7 @@ func (o *Offer) UnmarshalBinary(data []byte) error {
 		in.Entries = make([]Entry, 0, min(entries, len(data)/minEntry))
 	}
 	err = eachField(data, func(f field) (err error) {
-		switch f.num {
+		switch f.Num {
 		case fieldNode:
 			in.Node, err = f.text()
 		case fieldInstance:
@@ -182,7 +184,7 @@ func (o *Offer) decodeLabel(f field) error {
 		return err
 	}
 	err = eachField(b, func(f field) (err error) {
-		switch f.num {
+		switch f.Num {
 		case fieldLabelKey:
 			key, err = f.text()
 		case fieldLabelValue:
@@ -219,7 +221,7 @@ func (o *Offer) decodeEntry(f field) error {
 	}
 	var e Entry
 	err = eachField(b, func(f field) (err error) {
-		switch f.num {
+		switch f.Num {
 		case fieldAddr:
 			e.Addr, err = f.addr()
 		case fieldService:
@@ -255,61 +257,31 @@ func (o *Offer) decodeEntry(f field) error {
 	return nil
 }
 
-// field is one field of a message: a number, or bytes.
-type field struct {
-	num    protowire.Number
-	typ    protowire.Type
-	number uint64
-	data   []byte
-}
+// field is one field of a message, whose type and value are checked by who asks
+// for it.
+type field fields.Field
 
-// eachField calls fn for every field of the message, up to the first error.
 func eachField(message []byte, fn func(field) error) error {
-	for len(message) > 0 {
-		num, typ, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		message = message[n:]
-		f := field{num: num, typ: typ}
-		switch typ {
-		case protowire.VarintType:
-			f.number, n = protowire.ConsumeVarint(message)
-		case protowire.Fixed64Type:
-			f.number, n = protowire.ConsumeFixed64(message)
-		case protowire.BytesType:
-			f.data, n = protowire.ConsumeBytes(message)
-		default:
-			n = protowire.ConsumeFieldValue(num, typ, message)
-		}
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		message = message[n:]
-		if err := fn(f); err != nil {
-			return fmt.Errorf("field %d: %w", num, err)
-		}
-	}
-	return nil
+	return fields.Each(message, func(f fields.Field) error { return fn(field(f)) })
 }
 
 func (f field) want(typ protowire.Type) error {
-	if f.typ != typ {
-		return fmt.Errorf("has wire type %d, not %d", f.typ, typ)
+	if f.Type != typ {
+		return fmt.Errorf("has wire type %d, not %d", f.Type, typ)
 	}
 	return nil
 }
 
-func (f field) fixed64() (uint64, error) { return f.number, f.want(protowire.Fixed64Type) }
+func (f field) fixed64() (uint64, error) { return f.Number, f.want(protowire.Fixed64Type) }
 
 func (f field) varint(most uint64) (uint64, error) {
 	if err := f.want(protowire.VarintType); err != nil {
 		return 0, err
 	}
-	if f.number > most {
-		return 0, fmt.Errorf("%d is more than %d", f.number, most)
+	if f.Number > most {
+		return 0, fmt.Errorf("%d is more than %d", f.Number, most)
 	}
-	return f.number, nil
+	return f.Number, nil
 }
 
 func (f field) uint32() (uint32, error) {
@@ -322,7 +294,7 @@ func (f field) bool() (bool, error) {
 	return v == 1, err
 }
 
-func (f field) bytes() ([]byte, error) { return f.data, f.want(protowire.BytesType) }
+func (f field) bytes() ([]byte, error) { return f.Data, f.want(protowire.BytesType) }
 
 func (f field) text() (string, error) {
 	b, err := f.bytes()
