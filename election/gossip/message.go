@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/l2vip/l2vip/internal/fields"
 )
 
 // A message between two engines is the magic, a byte with the major version, and
@@ -135,7 +137,8 @@ func (r *record) size() int {
 }
 
 // parseMessage reads a message of the cluster. The data of its records are parts
-// of b. An error is one of those above, wrapped.
+// of b. A field of a wire type that nobody expects is a zero. An error is one of
+// those above, wrapped.
 func parseMessage(b []byte, cluster string) (message, error) {
 	b, err := parseHead(b)
 	if err != nil {
@@ -143,39 +146,39 @@ func parseMessage(b []byte, cluster string) (message, error) {
 	}
 	var m message
 	var name string
-	err = eachField(b, func(num protowire.Number, number uint64, data []byte) (err error) {
-		switch num {
+	err = fields.Each(b, func(f fields.Field) (err error) {
+		switch f.Num {
 		case fieldKind:
-			if number > 255 {
-				return fmt.Errorf("%w: kind %d", errMalformed, number)
+			if f.Number > 255 {
+				return fmt.Errorf("kind %d", f.Number)
 			}
-			m.kind = kind(number)
+			m.kind = kind(f.Number)
 		case fieldCluster:
-			name = string(data)
+			name = string(f.Data)
 		case fieldSender:
-			m.sender, err = nodeName(data)
+			m.sender, err = nodeName(f.Data)
 		case fieldInstance:
-			m.instance = number
+			m.instance = f.Number
 		case fieldRecords:
 			if len(m.records) >= maxMembers {
-				return fmt.Errorf("%w: more than %d records", errMalformed, maxMembers)
+				return fmt.Errorf("more than %d records", maxMembers)
 			}
 			var r record
-			r, err = parseRecord(data)
+			r, err = parseRecord(f.Data)
 			m.records = append(m.records, r)
 		case fieldWants:
 			if len(m.wants) >= maxMembers {
-				return fmt.Errorf("%w: more than %d wishes", errMalformed, maxMembers)
+				return fmt.Errorf("more than %d wishes", maxMembers)
 			}
 			var want string
-			want, err = nodeName(data)
+			want, err = nodeName(f.Data)
 			m.wants = append(m.wants, want)
 		}
 		return err
 	})
 	switch {
 	case err != nil:
-		return message{}, err
+		return message{}, fmt.Errorf("%w: %w", errMalformed, err)
 	case name != cluster:
 		return message{}, errCluster
 	case m.sender == "":
@@ -188,16 +191,16 @@ func parseMessage(b []byte, cluster string) (message, error) {
 
 func parseRecord(b []byte) (record, error) {
 	var r record
-	err := eachField(b, func(num protowire.Number, number uint64, data []byte) (err error) {
-		switch num {
+	err := fields.Each(b, func(f fields.Field) (err error) {
+		switch f.Num {
 		case fieldRecordNode:
-			r.node, err = nodeName(data)
+			r.node, err = nodeName(f.Data)
 		case fieldRecordInstance:
-			r.instance = number
+			r.instance = f.Number
 		case fieldRecordRevision:
-			r.revision = number
+			r.revision = f.Number
 		case fieldRecordOffer:
-			r.data = data
+			r.data = f.Data
 		}
 		return err
 	})
@@ -205,9 +208,9 @@ func parseRecord(b []byte) (record, error) {
 	case err != nil:
 		return record{}, err
 	case r.node == "":
-		return record{}, fmt.Errorf("%w: record of nobody", errMalformed)
+		return record{}, errors.New("record of nobody")
 	case r.instance == 0 || r.instance >= maxInstance:
-		return record{}, fmt.Errorf("%w: instance %d", errMalformed, r.instance)
+		return record{}, fmt.Errorf("instance %d", r.instance)
 	}
 	return r, nil
 }
@@ -226,16 +229,19 @@ func parseMeta(b []byte) (uint64, error) {
 		return 0, err
 	}
 	var instance uint64
-	err = eachField(b, func(num protowire.Number, number uint64, _ []byte) error {
-		if num == fieldInstance {
-			instance = number
+	err = fields.Each(b, func(f fields.Field) error {
+		if f.Num == fieldInstance {
+			instance = f.Number
 		}
 		return nil
 	})
 	if err == nil && (instance == 0 || instance >= maxInstance) {
-		err = fmt.Errorf("%w: instance %d", errMalformed, instance)
+		err = fmt.Errorf("instance %d", instance)
 	}
-	return instance, err
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	return instance, nil
 }
 
 // parseHead checks the magic and the version and returns what follows.
@@ -249,47 +255,10 @@ func parseHead(b []byte) ([]byte, error) {
 	return b[len(magic)+1:], nil
 }
 
-// eachField calls fn for every field, with its number or its bytes, up to the
-// first error. A field of a wire type that nobody expects is a zero.
-func eachField(b []byte, fn func(num protowire.Number, number uint64, data []byte) error) error {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return fmt.Errorf("%w: %w", errMalformed, protowire.ParseError(n))
-		}
-		b = b[n:]
-		var number uint64
-		var data []byte
-		switch typ {
-		case protowire.VarintType:
-			number, n = protowire.ConsumeVarint(b)
-		case protowire.Fixed64Type:
-			number, n = protowire.ConsumeFixed64(b)
-		case protowire.BytesType:
-			data, n = protowire.ConsumeBytes(b)
-			if data == nil {
-				data = []byte{}
-			}
-		default:
-			n = protowire.ConsumeFieldValue(num, typ, b)
-		}
-		if n < 0 {
-			return fmt.Errorf("%w: %w", errMalformed, protowire.ParseError(n))
-		}
-		b = b[n:]
-		if err := fn(num, number, data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// nodeName checks the name of a member.
+// nodeName returns the name of a member.
 func nodeName(b []byte) (string, error) {
-	if err := badName(string(b)); err != nil {
-		return "", fmt.Errorf("%w: %w", errMalformed, err)
-	}
-	return string(b), nil
+	name := string(b)
+	return name, badName(name)
 }
 
 // badName says why a name is none for a member.
