@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/l2vip/l2vip/internal/fields"
 )
 
 // A frame has the EtherType 0x88b5, which IEEE 802 keeps for local use. Its
@@ -188,45 +190,23 @@ func (k *codec) parse(b []byte, f *frame) error {
 	}
 	*f = frame{}
 	cluster := ""
-	for len(body) > 0 {
-		field, wire, n := protowire.ConsumeTag(body)
-		if n < 0 {
-			return errShort
-		}
-		body = body[n:]
-		switch wire {
+	err := fields.Each(body, func(x fields.Field) error {
+		switch x.Type {
 		case protowire.VarintType:
-			value, n := protowire.ConsumeVarint(body)
-			if n < 0 {
-				return errShort
-			}
-			body = body[n:]
-			f.setNumber(field, value)
+			f.setNumber(x.Num, x.Number)
 		case protowire.Fixed64Type:
-			value, n := protowire.ConsumeFixed64(body)
-			if n < 0 {
-				return errShort
-			}
-			body = body[n:]
-			f.setFixed(field, value)
+			f.setFixed(x.Num, x.Number)
 		case protowire.BytesType:
-			value, n := protowire.ConsumeBytes(body)
-			if n < 0 {
-				return errShort
-			}
-			body = body[n:]
-			if field == fieldCluster {
-				cluster = string(value)
+			if x.Num == fieldCluster {
+				cluster = string(x.Data)
 			} else {
-				f.setBytes(field, value)
+				f.setBytes(x.Num, x.Data)
 			}
-		default:
-			n := protowire.ConsumeFieldValue(field, wire, body)
-			if n < 0 {
-				return errShort
-			}
-			body = body[n:]
 		}
+		return nil
+	})
+	if err != nil {
+		return errShort
 	}
 	if cluster != k.cluster {
 		return errForeign
