@@ -14,7 +14,7 @@ const module = "github.com/l2vip/l2vip"
 // TestDirections keeps the directions of imports that doc.go draws.
 func TestDirections(t *testing.T) {
 	// For each package, the packages of the module that it may depend on.
-	shared := []string{"/internal/conferr", "/internal/clock", "/internal/fields"}
+	shared := []string{"/internal/conferr", "/internal/clock", "/internal/fields", "/internal/neighbor"}
 	rules := map[string][]string{
 		"":                    {"/pool", "/election", "/election/heartbeat", "/health", "/announce"},
 		"/pool":               {},
@@ -27,6 +27,7 @@ func TestDirections(t *testing.T) {
 		"/internal/clock":     {},
 		"/internal/conferr":   {},
 		"/internal/fields":    {},
+		"/internal/neighbor":  {},
 		"/internal/testnet":   {},
 	}
 	for pkg, allowed := range rules {

@@ -2,11 +2,12 @@ package announce
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ethernet"
+
+	"github.com/l2vip/l2vip/internal/neighbor"
 )
 
 // The places of an ARP packet for IPv4 on Ethernet within a frame (RFC 826).
@@ -75,36 +76,10 @@ func replyARP(frame []byte, m *message, own hardwareAddr) []byte {
 // the ARP announcement of RFC 5227 section 3, which is a request, and the same as
 // a reply, for the stations that learn only from replies.
 func gratuitousARP(addr netip.Addr, own hardwareAddr) ([][]byte, error) {
-	request, err := marshalARP(arp.OperationRequest, own, addr, hardwareAddr{}, addr)
+	request, err := neighbor.ARP(arp.OperationRequest, own, addr, hardwareAddr{}, addr)
 	if err != nil {
 		return nil, err
 	}
-	reply, err := marshalARP(arp.OperationReply, own, addr, own, addr)
+	reply, err := neighbor.ARP(arp.OperationReply, own, addr, own, addr)
 	return [][]byte{request, reply}, err
-}
-
-// probeARP returns the ARP probe of RFC 5227 section 2.1.1, whose sender address
-// is 0.0.0.0.
-func probeARP(addr netip.Addr, own hardwareAddr) ([]byte, error) {
-	return marshalARP(arp.OperationRequest, own, netip.IPv4Unspecified(), hardwareAddr{}, addr)
-}
-
-// marshalARP returns a broadcast frame with an ARP packet, padded to the least
-// size of an Ethernet frame.
-func marshalARP(op arp.Operation, senderHW hardwareAddr, senderIP netip.Addr, targetHW hardwareAddr, targetIP netip.Addr) ([]byte, error) {
-	packet, err := arp.NewPacket(op, senderHW[:], senderIP, targetHW[:], targetIP)
-	if err != nil {
-		return nil, fmt.Errorf("ARP packet for %v: %w", targetIP, err)
-	}
-	payload, err := packet.MarshalBinary()
-	if err != nil {
-		return nil, fmt.Errorf("ARP packet for %v: %w", targetIP, err)
-	}
-	frame := ethernet.Frame{
-		Destination: ethernet.Broadcast,
-		Source:      senderHW[:],
-		EtherType:   ethernet.EtherTypeARP,
-		Payload:     payload,
-	}
-	return frame.MarshalBinary()
 }

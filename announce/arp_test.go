@@ -9,6 +9,8 @@ import (
 	"github.com/mdlayher/ethernet"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/l2vip/l2vip/internal/neighbor"
 )
 
 // oracleARP reads a frame with the codecs of mdlayher, and says whether parseARP
@@ -55,7 +57,7 @@ func drawAddr(label string) *rapid.Generator[netip.Addr] {
 // drawFrame draws a frame of the codec's, of which some bytes may be others.
 func drawFrame(t *rapid.T) []byte {
 	sender, target := drawHW("sender").Draw(t, "sender"), drawHW("target").Draw(t, "target")
-	b, err := marshalARP(arp.Operation(rapid.Uint16Range(0, 4).Draw(t, "op")),
+	b, err := neighbor.ARP(arp.Operation(rapid.Uint16Range(0, 4).Draw(t, "op")),
 		sender, drawAddr("from").Draw(t, "from"), target, drawAddr("to").Draw(t, "to"))
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +99,7 @@ func FuzzARP(f *testing.F) {
 	addr := netip.MustParseAddr("192.168.122.100")
 	frames, err := announcement(addr, own, false)
 	require.NoError(f, err)
-	question, err := probe(addr, own)
+	question, err := neighbor.Probe(addr, own)
 	require.NoError(f, err)
 	for _, b := range append(frames, question, question[:arpLen], question[:arpLen-1], nil) {
 		f.Add(b)
@@ -138,16 +140,14 @@ func TestReplyARP(t *testing.T) {
 	})
 }
 
-// The announcements of RFC 5227 section 3 and its probe, section 2.1.1.
-func TestGratuitousAndProbe(t *testing.T) {
+// The announcements of RFC 5227 section 3.
+func TestGratuitous(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		own, addr := drawHW("own").Draw(t, "own"), drawAddr("addr").Draw(t, "addr")
 		own[0] = 2
 		frames, err := announcement(addr, own, false)
 		require.NoError(t, err)
 		require.Len(t, frames, 2)
-		question, err := probe(addr, own)
-		require.NoError(t, err)
 		read := func(b []byte) arp.Packet {
 			require.GreaterOrEqual(t, len(b), 60)
 			var frame ethernet.Frame
@@ -158,13 +158,12 @@ func TestGratuitousAndProbe(t *testing.T) {
 			require.NoError(t, packet.UnmarshalBinary(frame.Payload))
 			return packet
 		}
-		packet := func(op arp.Operation, from netip.Addr, target hardwareAddr) arp.Packet {
-			p, err := arp.NewPacket(op, own[:], from, target[:], addr)
+		packet := func(op arp.Operation, target hardwareAddr) arp.Packet {
+			p, err := arp.NewPacket(op, own[:], addr, target[:], addr)
 			require.NoError(t, err)
 			return *p
 		}
-		require.Equal(t, packet(arp.OperationRequest, addr, hardwareAddr{}), read(frames[0]))
-		require.Equal(t, packet(arp.OperationReply, addr, own), read(frames[1]))
-		require.Equal(t, packet(arp.OperationRequest, netip.IPv4Unspecified(), hardwareAddr{}), read(question))
+		require.Equal(t, packet(arp.OperationRequest, hardwareAddr{}), read(frames[0]))
+		require.Equal(t, packet(arp.OperationReply, own), read(frames[1]))
 	})
 }

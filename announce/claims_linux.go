@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/l2vip/l2vip/internal/neighbor"
 )
 
 // claim is an assignment and what became of it.
@@ -269,7 +271,7 @@ func (e *engine) announce(c *claim, now time.Time) int {
 // sendProbe sends a probe for the claim, and reports whether it was sent.
 func (e *engine) sendProbe(c *claim, now time.Time) bool {
 	sent := e.sendOn(c, mayProbe, func(own hardwareAddr) ([][]byte, error) {
-		frame, err := probe(c.Addr, own)
+		frame, err := neighbor.Probe(c.Addr, own)
 		return [][]byte{frame}, err
 	})
 	e.counter.probes.Add(uint64(sent))

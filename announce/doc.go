@@ -114,7 +114,7 @@
 //	RFC 826, Packet Reception  reply to a request, sender as it came     TestReplyARP, TestAnswersOnce
 //	                           check htype, ptype and lengths            TestNeverAnswers, TestDropsAreCounted, FuzzARP
 //	RFC 1122 section 2.3.2.1   a host polls what it knows by unicast     TestAnswersOnce, TestKernelsUnicastProbes
-//	RFC 5227 section 1.1       an ARP probe, an ARP announcement         TestGratuitousAndProbe
+//	RFC 5227 section 1.1       an ARP probe, an ARP announcement         TestGratuitous, TestProbeARP
 //	RFC 5227 section 2.1.1     probing before use; a claim or another's
 //	                           probe meanwhile is a conflict             TestProbe…
 //	                           a probe changes no ARP cache              TestProbesChangeNoNeighborTable

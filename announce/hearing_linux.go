@@ -1,9 +1,7 @@
 package announce
 
 import (
-	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l2vip/l2vip/internal/clock"
+	"github.com/l2vip/l2vip/internal/neighbor"
 )
 
 // hearing is what is known of whether an interface hears other stations: one that
@@ -114,7 +113,7 @@ func (e *engine) ask(index int, silent bool) {
 		if p.v6 {
 			family = netlink.FAMILY_V6
 		}
-		neighbors, err := netlink.NeighList(index, family)
+		known, err := neighbor.Known(index, family)
 		if err != nil {
 			e.logger.Debug("cannot list neighbors", "interface", p.link.name, "error", err)
 		}
@@ -122,14 +121,12 @@ func (e *engine) ask(index int, silent bool) {
 		if silent {
 			from = sources(index, family)
 		}
-		likeliest(neighbors)
 		asked := 0
-		for i := range neighbors {
-			addr, ok := netip.AddrFromSlice(neighbors[i].IP)
-			if addr = addr.Unmap(); !ok || addr.IsMulticast() || e.claims[addr] != nil || asked == askMost {
+		for _, station := range known {
+			if e.claims[station.Addr] != nil || asked == askMost {
 				continue
 			}
-			if frame, err := inquiry(addr, p.link.hw, from); err == nil && p.write(frame) {
+			if frame, err := inquiry(station.Addr, p.link.hw, from); err == nil && p.write(frame) {
 				asked++
 			}
 		}
@@ -158,30 +155,13 @@ func inquiry(addr netip.Addr, own hardwareAddr, from []netip.Prefix) ([]byte, er
 		switch {
 		case !source.Contains(addr):
 		case addr.Is4():
-			return marshalARP(arp.OperationRequest, own, source.Addr(), hardwareAddr{}, addr)
+			return neighbor.ARP(arp.OperationRequest, own, source.Addr(), hardwareAddr{}, addr)
 		default:
-			return marshalNDP(&ndp.NeighborSolicitation{
+			return neighbor.NDP(&ndp.NeighborSolicitation{
 				TargetAddress: addr,
 				Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: own[:]}},
 			}, own, source.Addr(), groupOf(addr))
 		}
 	}
-	return probe(addr, own)
-}
-
-// likeliest sorts neighbors so that those come first that are likeliest to be
-// there: many of them may be long gone. Among equals chance decides, so that not
-// always the same ones are asked.
-func likeliest(neighbors []netlink.Neigh) {
-	rand.Shuffle(len(neighbors), func(i, j int) { neighbors[i], neighbors[j] = neighbors[j], neighbors[i] })
-	doubt := func(n *netlink.Neigh) int {
-		switch n.State {
-		case netlink.NUD_REACHABLE, netlink.NUD_DELAY, netlink.NUD_PROBE:
-			return 0
-		case netlink.NUD_FAILED, netlink.NUD_INCOMPLETE, netlink.NUD_NONE:
-			return 2
-		}
-		return 1
-	}
-	slices.SortStableFunc(neighbors, func(a, b netlink.Neigh) int { return doubt(&a) - doubt(&b) })
+	return neighbor.Probe(addr, own)
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/vishvananda/netlink"
 
 	"github.com/l2vip/l2vip/internal/clock"
 )
@@ -154,24 +153,4 @@ func TestNoSilenceFromHavingSlept(t *testing.T) {
 		l.pass(quietAfter+askWait+margin, nil)
 		require.True(t, l.silent.Load())
 	})
-}
-
-// Stations that are likely to be there are asked before those that were not found
-// the last time, and not always the same.
-func TestLikeliestNeighborsFirst(t *testing.T) {
-	var all []netlink.Neigh
-	for i := range 30 {
-		all = append(all, netlink.Neigh{LinkIndex: i, State: []int{netlink.NUD_FAILED, netlink.NUD_STALE, netlink.NUD_REACHABLE}[i/10]})
-	}
-	first := make(map[int]bool)
-	for range 1000 {
-		likeliest(all)
-		first[all[0].LinkIndex] = true
-		for i, state := range []int{netlink.NUD_REACHABLE, netlink.NUD_STALE, netlink.NUD_FAILED} {
-			for j := range 10 {
-				require.Equal(t, state, all[10*i+j].State)
-			}
-		}
-	}
-	require.Len(t, first, 10)
 }

@@ -86,12 +86,3 @@ func announcement(addr netip.Addr, own hardwareAddr, router bool) ([][]byte, err
 	frame, err := unsolicitedNDP(addr, own, router)
 	return [][]byte{frame}, err
 }
-
-// probe returns the frame that asks whether any station uses addr, from which no
-// station learns anything.
-func probe(addr netip.Addr, own hardwareAddr) ([]byte, error) {
-	if addr.Is4() {
-		return probeARP(addr, own)
-	}
-	return probeNDP(addr, own)
-}

@@ -2,12 +2,12 @@ package announce
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 
-	"github.com/mdlayher/ethernet"
 	"github.com/mdlayher/ndp"
 	"golang.org/x/net/ipv6"
+
+	"github.com/l2vip/l2vip/internal/neighbor"
 )
 
 // The places of an IPv6 header, and of the ICMPv6 message after it, within a
@@ -41,7 +41,8 @@ const (
 )
 
 var (
-	allNodes = netip.MustParseAddr("ff02::1")
+	allNodes   = netip.MustParseAddr("ff02::1")
+	allNodesHW = hardwareAddr{0x33, 0x33, 0, 0, 0, 1} // RFC 2464 section 7
 	// solicitedNode are the solicited-node multicast addresses (RFC 4291
 	// section 2.7.1).
 	solicitedNode = netip.MustParsePrefix("ff02::1:ff00:0/104")
@@ -52,13 +53,6 @@ func groupOf(addr netip.Addr) netip.Addr {
 	group, low := solicitedNode.Addr().As16(), addr.As16()
 	copy(group[13:], low[13:])
 	return netip.AddrFrom16(group)
-}
-
-// hardwareGroup returns the Ethernet address of an IPv6 multicast address (RFC
-// 2464 section 7).
-func hardwareGroup(group netip.Addr) hardwareAddr {
-	low := group.As16()
-	return hardwareAddr{0x33, 0x33, low[12], low[13], low[14], low[15]}
 }
 
 // parseNDP reads the neighbor solicitation or advertisement in an Ethernet frame,
@@ -172,12 +166,12 @@ func replyNDP(frame []byte, m *message, own hardwareAddr, router bool) []byte {
 	frame = frame[:advertisementLen]
 	hw, dest, flags := m.sender, m.source, byte(flagSolicited|flagOverride)
 	if m.source.IsUnspecified() {
-		hw, dest, flags = hardwareGroup(allNodes), allNodes, flagOverride
+		hw, dest, flags = allNodesHW, allNodes, flagOverride
 	}
 	if router {
 		flags |= flagRouter
 	}
-	putIPv6(frame, hw, own, m.target, dest)
+	neighbor.PutIPv6(frame, hw, own, m.target, dest)
 	icmp := frame[offICMP:]
 	clear(icmp)
 	icmp[0] = byte(ipv6.ICMPTypeNeighborAdvertisement)
@@ -193,38 +187,8 @@ func replyNDP(frame []byte, m *message, own hardwareAddr, router bool) []byte {
 // unsolicitedNDP returns the unsolicited advertisement that announces addr at own
 // to all nodes, and overrides what they have cached (RFC 4861 section 7.2.6).
 func unsolicitedNDP(addr netip.Addr, own hardwareAddr, router bool) ([]byte, error) {
-	return marshalNDP(&ndp.NeighborAdvertisement{
+	return neighbor.NDP(&ndp.NeighborAdvertisement{
 		Router: router, Override: true, TargetAddress: addr,
 		Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: own[:]}},
 	}, own, addr, allNodes)
-}
-
-// probeNDP returns the solicitation of duplicate address detection for addr (RFC
-// 4862 section 5.4.2), whose source is the unspecified address.
-func probeNDP(addr netip.Addr, own hardwareAddr) ([]byte, error) {
-	return marshalNDP(&ndp.NeighborSolicitation{TargetAddress: addr}, own, netip.IPv6Unspecified(), groupOf(addr))
-}
-
-// marshalNDP returns a frame with a message for a group.
-func marshalNDP(message ndp.Message, own hardwareAddr, source, group netip.Addr) ([]byte, error) {
-	payload, err := ndp.MarshalMessageChecksum(message, source, group)
-	if err != nil {
-		return nil, fmt.Errorf("%v from %v: %w", message.Type(), source, err)
-	}
-	frame := append(make([]byte, offICMP, offICMP+len(payload)), payload...)
-	putIPv6(frame, hardwareGroup(group), own, source, group)
-	return frame, nil
-}
-
-// putIPv6 writes the headers of a frame that is filled by an ICMPv6 message.
-func putIPv6(frame []byte, hw, own hardwareAddr, source, dest netip.Addr) {
-	from, to := source.As16(), dest.As16()
-	copy(frame, hw[:])
-	copy(frame[offSource:], own[:])
-	binary.BigEndian.PutUint16(frame[offEtherType:], uint16(ethernet.EtherTypeIPv6))
-	binary.BigEndian.PutUint32(frame[offIPv6:], ipv6.Version<<28)
-	binary.BigEndian.PutUint16(frame[offPayloadLen:], uint16(len(frame)-offICMP))
-	frame[offNextHeader], frame[offHopLimit] = protoICMPv6, hopLimit
-	copy(frame[offIPv6Source:], from[:])
-	copy(frame[offIPv6Dest:], to[:])
 }

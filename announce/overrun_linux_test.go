@@ -9,6 +9,7 @@ import (
 	"github.com/mdlayher/packet"
 	"github.com/stretchr/testify/require"
 
+	"github.com/l2vip/l2vip/internal/neighbor"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
@@ -38,7 +39,7 @@ func TestOverrunsAreCounted(t *testing.T) {
 	p.fill([]Assignment{{Addr: vip, Interfaces: []string{node.Interface}, Mode: Answer}}, None)
 	s.ports = []*port{p}
 
-	question, err := probe(vip, hardwareAddr(client.HardwareAddr))
+	question, err := neighbor.Probe(vip, [6]byte(client.HardwareAddr))
 	require.NoError(t, err)
 	ask := func() {
 		_, err := conn.WriteTo(question, &packet.Addr{HardwareAddr: net.HardwareAddr(question[:6])})

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l2vip/l2vip/internal/clock"
+	"github.com/l2vip/l2vip/internal/neighbor"
 )
 
 // port is an interface in use for one protocol, ARP or NDP: a socket, and the
@@ -75,13 +76,13 @@ const (
 
 // openPort opens a socket on the interface; start begins to read from it.
 func (e *engine) openPort(l link, v6 bool, h *hearing) (*port, error) {
-	program, err := filter(v6)
-	if err != nil {
-		return nil, fmt.Errorf("packet filter: %w", err)
-	}
 	protocol := unix.ETH_P_ARP
 	if v6 {
 		protocol = unix.ETH_P_IPV6
+	}
+	program, err := neighbor.Filter(protocol)
+	if err != nil {
+		return nil, fmt.Errorf("packet filter: %w", err)
 	}
 	ifi := &net.Interface{Index: l.index, Name: l.name, HardwareAddr: l.hw[:]}
 	conn, err := packet.Listen(ifi, packet.Raw, protocol, &packet.Config{Filter: program})

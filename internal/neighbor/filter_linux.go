@@ -1,4 +1,4 @@
-package announce
+package neighbor
 
 import (
 	"golang.org/x/net/bpf"
@@ -12,11 +12,13 @@ const (
 	drop   = 0
 )
 
-// filter returns the program by which the kernel drops what no responder of the
-// protocol, ARP or NDP, needs to see, before it wakes the process.
-func filter(v6 bool) ([]bpf.RawInstruction, error) {
+// Filter returns the program by which the kernel drops, before it wakes the
+// process, what a packet socket for the protocol, as in [unix.ETH_P_ARP], need
+// not see: frames that no station of the link sends to this host, and IPv6
+// packets that are none of neighbor discovery.
+func Filter(protocol int) ([]bpf.RawInstruction, error) {
 	program := arrival()
-	if v6 {
+	if protocol == unix.ETH_P_IPV6 {
 		program = append(program, discovery()...)
 	}
 	return bpf.Assemble(append(program, bpf.RetConstant{Val: accept}))
@@ -45,10 +47,10 @@ func arrival() []bpf.Instruction {
 }
 
 // discovery drops the IPv6 packets that are neither a neighbor solicitation nor
-// an advertisement: a port must not be woken by ordinary traffic.
+// an advertisement: nobody must be woken by ordinary traffic.
 func discovery() []bpf.Instruction {
 	return []bpf.Instruction{
-		bpf.LoadAbsolute{Off: offNextHeader, Size: 1},
+		bpf.LoadAbsolute{Off: headerLen + 6, Size: 1}, // next header
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: protoICMPv6, SkipTrue: 1},
 		bpf.RetConstant{Val: drop},
 		bpf.LoadAbsolute{Off: offICMP, Size: 1},
