@@ -213,7 +213,7 @@ func (t *thread) lose(now time.Duration, p *port, err error) {
 func (t *thread) send(link int, to hardwareAddr, payload []byte) {
 	if p := t.ports[link]; p != nil {
 		began := clock.Now()
-		if p.send(to, etherType, payload) == nil && to == group && t.sent != nil {
+		if p.send(to, payload) == nil && to == group && t.sent != nil {
 			t.sent(clock.Now() - began)
 		}
 	}
@@ -235,6 +235,6 @@ func (t *thread) provoke(link int) {
 		return
 	}
 	for _, n := range neighbors(link) {
-		_ = p.probe(n.hw, n.addr) // of some, one may fail
+		_ = p.probe(n.HardwareAddr, n.Addr) // of some, one may fail
 	}
 }

@@ -2,17 +2,14 @@ package heartbeat
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
-	"github.com/mdlayher/arp"
-	"github.com/mdlayher/ethernet"
-	"github.com/mdlayher/ndp"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/net/bpf"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
+
+	"github.com/l2vip/l2vip/internal/neighbor"
 )
 
 // port is a link in use: a socket for beats, and two on which any station gives a
@@ -28,9 +25,6 @@ type port struct {
 const (
 	headerLen = 14
 	offSource = 6
-
-	protoICMPv6 = 58
-	hopLimit    = 255
 )
 
 // openPort opens the sockets.
@@ -41,7 +35,7 @@ func openPort(l Link) (p *port, err error) {
 			p.close()
 		}
 	}()
-	if p.beats, err = open(l.Index, etherType, nil); err != nil {
+	if p.beats, err = open(l.Index, etherType); err != nil {
 		return p, err
 	}
 	mreq := unix.PacketMreq{Ifindex: int32(l.Index), Type: unix.PACKET_MR_MULTICAST, Alen: uint16(len(group))}
@@ -49,11 +43,8 @@ func openPort(l Link) (p *port, err error) {
 	if err = unix.SetsockoptPacketMreq(p.beats, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
 		return p, fmt.Errorf("join the group: %w", err)
 	}
-	for _, s := range []struct {
-		protocol uint16
-		filter   []bpf.Instruction
-	}{{unix.ETH_P_ARP, nil}, {unix.ETH_P_IPV6, discovery()}} {
-		fd, err := open(l.Index, s.protocol, s.filter)
+	for _, protocol := range []int{unix.ETH_P_ARP, unix.ETH_P_IPV6} {
+		fd, err := open(l.Index, protocol)
 		if err != nil {
 			return p, err
 		}
@@ -62,9 +53,8 @@ func openPort(l Link) (p *port, err error) {
 	return p, nil
 }
 
-// open opens a packet socket for a protocol that sees no frames which this host
-// sends, nor those for other stations, and what filter lets through.
-func open(index int, protocol uint16, filter []bpf.Instruction) (fd int, err error) {
+// open opens a packet socket for what the filter of a protocol lets through.
+func open(index, protocol int) (fd int, err error) {
 	// Without a protocol nothing arrives before the filter is set.
 	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -76,13 +66,7 @@ func open(index int, protocol uint16, filter []bpf.Instruction) (fd int, err err
 			fd = -1
 		}
 	}()
-	program, err := bpf.Assemble(append(append([]bpf.Instruction{
-		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_OUTGOING, SkipFalse: 1},
-		bpf.RetConstant{Val: 0},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_OTHERHOST, SkipFalse: 1},
-		bpf.RetConstant{Val: 0},
-	}, filter...), bpf.RetConstant{Val: 0xffff}))
+	program, err := neighbor.Filter(protocol)
 	if err != nil {
 		return fd, fmt.Errorf("packet filter: %w", err)
 	}
@@ -93,23 +77,10 @@ func open(index int, protocol uint16, filter []bpf.Instruction) (fd int, err err
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(raw)), Filter: &raw[0]}); err != nil {
 		return fd, fmt.Errorf("packet filter: %w", err)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: index, Protocol: htons(protocol)}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: index, Protocol: htons(uint16(protocol))}); err != nil {
 		return fd, fmt.Errorf("packet socket: %w", err)
 	}
 	return fd, nil
-}
-
-// discovery lets neighbor solicitations and advertisements through.
-func discovery() []bpf.Instruction {
-	return []bpf.Instruction{
-		bpf.LoadAbsolute{Off: headerLen + 6, Size: 1}, // next header
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: protoICMPv6, SkipTrue: 1},
-		bpf.RetConstant{Val: 0},
-		bpf.LoadAbsolute{Off: headerLen + ipv6.HeaderLen, Size: 1}, // ICMP type
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(ipv6.ICMPTypeNeighborSolicitation), SkipTrue: 2},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(ipv6.ICMPTypeNeighborAdvertisement), SkipTrue: 1},
-		bpf.RetConstant{Val: 0},
-	}
 }
 
 func htons(v uint16) uint16 {
@@ -146,11 +117,11 @@ func (p *port) read(fd int, b []byte) (n int, from hardwareAddr, err error) {
 	}
 }
 
-// send sends a frame.
-func (p *port) send(to hardwareAddr, protocol uint16, payload []byte) error {
+// send sends a frame of this protocol.
+func (p *port) send(to hardwareAddr, payload []byte) error {
 	p.out = append(p.out[:0], to[:]...)
 	p.out = append(p.out, p.link.HardwareAddr[:]...)
-	p.out = binary.BigEndian.AppendUint16(p.out, protocol)
+	p.out = binary.BigEndian.AppendUint16(p.out, etherType)
 	p.out = append(p.out, payload...)
 	for len(p.out) < 60 {
 		p.out = append(p.out, 0)
@@ -163,65 +134,22 @@ func (p *port) send(to hardwareAddr, protocol uint16, payload []byte) error {
 // addresses: nobody learns anything from that (RFC 5227 section 2.1.1, RFC 4862
 // section 5.4.2).
 func (p *port) probe(to hardwareAddr, addr netip.Addr) error {
-	own := p.link.HardwareAddr
-	if addr.Is4() {
-		packet, err := arp.NewPacket(arp.OperationRequest, own[:], netip.IPv4Unspecified(), make([]byte, 6), addr)
-		if err != nil {
-			return err
-		}
-		payload, err := packet.MarshalBinary()
-		if err != nil {
-			return err
-		}
-		return p.send(to, uint16(ethernet.EtherTypeARP), payload)
-	}
-	dest, err := ndp.SolicitedNodeMulticast(addr)
+	frame, err := neighbor.Probe(addr, p.link.HardwareAddr)
 	if err != nil {
 		return err
 	}
-	message, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: addr}, netip.IPv6Unspecified(), dest)
-	if err != nil {
-		return err
-	}
-	header := make([]byte, ipv6.HeaderLen, ipv6.HeaderLen+len(message))
-	header[0] = ipv6.Version << 4
-	binary.BigEndian.PutUint16(header[4:], uint16(len(message)))
-	header[6], header[7] = protoICMPv6, hopLimit
-	copy(header[24:], dest.AsSlice())
-	return p.send(to, uint16(ethernet.EtherTypeIPv6), append(header, message...))
-}
-
-// neighbor is a station that the kernel knows.
-type neighbor struct {
-	hw   hardwareAddr
-	addr netip.Addr
+	copy(frame, to[:])
+	_, err = unix.Write(p.beats, frame)
+	return err
 }
 
 // maxNeighbors bounds how many are asked at once.
 const maxNeighbors = 8
 
-// neighbors returns some of the stations that the kernel knows on the link. It
-// prefers those that it has reached lately.
-func neighbors(link int) []neighbor {
-	var fresh, stale []neighbor
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		list, err := netlink.NeighList(link, family)
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-			continue
-		}
-		for i := range list {
-			addr, ok := netip.AddrFromSlice(list[i].IP)
-			if addr = addr.Unmap(); !ok || addr.IsMulticast() || len(list[i].HardwareAddr) != len(hardwareAddr{}) {
-				continue
-			}
-			n := neighbor{hardwareAddr(list[i].HardwareAddr), addr}
-			if list[i].State&(netlink.NUD_REACHABLE|netlink.NUD_PERMANENT|netlink.NUD_DELAY|netlink.NUD_PROBE) != 0 {
-				fresh = append(fresh, n)
-			} else {
-				stale = append(stale, n)
-			}
-		}
-	}
-	all := append(fresh, stale...)
-	return all[:min(len(all), maxNeighbors)]
+// neighbors returns some of the stations on the link whose Ethernet addresses the
+// kernel knows.
+func neighbors(link int) []neighbor.Station {
+	known, _ := neighbor.Known(link, netlink.FAMILY_ALL) // those that there are
+	known = slices.DeleteFunc(known, func(s neighbor.Station) bool { return s.HardwareAddr == [6]byte{} })
+	return known[:min(len(known), maxNeighbors)]
 }
