@@ -23,7 +23,10 @@
 //
 // With the defaults, an application whose port is closed is known to be down
 // within 200 ms, one that accepts but no longer answers within about a second,
-// and one whose process exits at once.
+// and one whose process exits at once. A check that ran out of time because
+// this program itself was not scheduled says nothing about the application: a
+// [Monitor] repeats it before it counts, and then finds one that no longer
+// answers within about five seconds.
 //
 // A configuration can be checked before it runs: the sources of this package
 // have a method Validate() error, which returns all that is wrong with them,
