@@ -114,6 +114,9 @@ func (t *transport) receive() {
 			continue
 		}
 		retry.reset()
+		if n == 0 {
+			continue // somebody asks whether anybody listens here, as heartbeats do
+		}
 		now := time.Now()
 		if why, ok := judgePacket(buf[:n], t.label, t.encrypted); !ok {
 			t.count.drop(t.journal, why, "from", from)

@@ -25,6 +25,9 @@ const (
 	MaxInterval = 10 * time.Second
 )
 
+// MaxLease bounds for how long a beat lets its sender act. See State.
+const MaxLease = time.Minute
+
 const (
 	// The bounds of what a frame has room for, and of what makes sense.
 	maxName, maxCluster  = 512, 128

@@ -16,6 +16,9 @@ type output interface {
 	ask(link int, to hardwareAddr, addr netip.Addr)
 	// provoke asks other stations on the link for one: the gateway, neighbors.
 	provoke(link int)
+	// knock asks the kernel at an address, which a member has told, whether the
+	// member's process still listens there. It may tell by refused.
+	knock(membership string)
 }
 
 // Link is an interface to beat on.
@@ -40,12 +43,10 @@ type core struct {
 	logger *slog.Logger
 	count  *counters
 
-	self       string
-	instance   uint64
-	sequence   uint64
-	links      []Link
-	holds      bool
-	membership string
+	self     string
+	instance uint64
+	sequence uint64
+	state    State // what this member says of itself
 
 	peers    map[string]*peer
 	suitors  map[string]*suitor
@@ -76,6 +77,7 @@ type peer struct {
 	membership string
 	interval   time.Duration
 	holds      bool
+	lease      time.Duration
 	heard      time.Duration // the last frame
 	silent     bool          // that was long ago
 
@@ -86,8 +88,20 @@ type peer struct {
 	agree   int           // others that miss it too
 	object  int           // others that hear it
 	excused bool          // its kernel gave a sign of life
-	stalled bool          // it was excused, and not heard since
+	refused bool          // and says that its process is gone
+	verdict verdict
+	leased  bool
 }
+
+// verdict is what was found out about a peer since it was last heard.
+type verdict uint8
+
+const (
+	unjudged   verdict = iota
+	stalled            // its kernel answers
+	gone               // its kernel answers, and says that its process has ended
+	unanswered         // its kernel does not answer
+)
 
 // state is what is thought of a peer.
 type state uint8
@@ -131,7 +145,8 @@ func (c *core) picture() []Peer {
 	peers := make([]Peer, 0, len(c.peers))
 	for _, p := range c.peers {
 		peers = append(peers, Peer{
-			Node: p.name, Instance: p.instance, Dead: p.state == dead, Silent: p.silent, Stalled: p.stalled, Holds: p.holds, Membership: p.membership,
+			Node: p.name, Instance: p.instance, Holds: p.holds, Membership: p.membership,
+			Silent: p.silent, Dead: p.state == dead, Stalled: p.verdict == stalled || p.verdict == gone, Gone: p.verdict == gone, Leased: p.leased,
 			Interval: p.interval, HardwareAddr: p.hw,
 		})
 	}
@@ -140,16 +155,16 @@ func (c *core) picture() []Peer {
 }
 
 // set takes what this member is to say of itself.
-func (c *core) set(now time.Duration, links []Link, holds bool, membership string) {
-	if holds != c.holds {
+func (c *core) set(now time.Duration, s State) {
+	if s.Holds != c.state.Holds {
 		c.beatAt = now // the others learn at once which interval counts
 	}
-	c.links, c.holds, c.membership = links, holds, membership
+	c.state = s
 }
 
 // interval is the time to this member's next beat.
 func (c *core) interval() time.Duration {
-	if !c.holds {
+	if !c.state.Holds {
 		return c.config.Idle
 	}
 	return max(c.config.Interval, min(c.late.usual(), c.config.Idle))
@@ -175,7 +190,7 @@ func (c *core) advance(now time.Duration) (next time.Duration) {
 	}
 	if now >= c.beatAt {
 		interval := c.interval()
-		c.broadcast(&frame{kind: kindBeat, interval: interval, holds: c.holds, membership: c.membership})
+		c.broadcast(&frame{kind: kindBeat, interval: interval, holds: c.state.Holds, membership: c.state.Membership, lease: c.state.Lease})
 		c.beatAt = now + interval
 	}
 	sooner(c.beatAt)
@@ -204,6 +219,13 @@ func (c *core) watch(now time.Duration, p *peer) (next time.Duration) {
 	if at := c.judge(now, p); at > 0 && (next == 0 || at < next) {
 		next = at
 	}
+	// The last beat that was sent may be one that was lost.
+	over := p.heard + p.lease + threshold(p.interval, c.config.Misses)
+	leased := p.holds && p.lease > 0 && now < over && (p.verdict == unjudged || p.verdict == stalled)
+	c.changed = c.changed || p.leased != leased
+	if p.leased = leased; leased && (next == 0 || over < next) {
+		next = over
+	}
 	return next
 }
 
@@ -220,7 +242,7 @@ func (c *core) judge(now time.Duration, p *peer) time.Duration {
 			return due
 		}
 		p.state, p.since = suspected, now
-		p.repeat, p.agree, p.object, p.excused = false, 0, 0, false
+		p.repeat, p.agree, p.object, p.excused, p.refused = false, 0, 0, false, false
 		c.count.suspicions.Add(1)
 		c.question(p)
 		return now + wait/2
@@ -236,9 +258,23 @@ func (c *core) judge(now time.Duration, p *peer) time.Duration {
 		return due
 	}
 	p.state = alive
-	c.changed = c.changed || p.stalled != p.excused
-	p.stalled = p.excused
+	before := p.verdict
 	switch {
+	case p.refused && p.object == 0:
+		p.verdict = gone
+	case p.excused:
+		p.verdict = stalled
+	default:
+		p.verdict = unanswered
+	}
+	c.changed = c.changed || p.verdict != before
+	switch {
+	case p.verdict == gone:
+		p.again = now + recheck*patience
+		c.count.gone.Add(1)
+		if before != gone {
+			c.logger.Info("the process of a member has ended", "member", p.name, "silent", now-p.heard)
+		}
 	case p.excused:
 		p.again = now + recheck*patience
 		c.count.excused.Add(1)
@@ -265,7 +301,19 @@ func (c *core) question(p *peer) {
 	if p.addr.IsValid() {
 		c.out.ask(p.link, p.hw, p.addr)
 	}
+	if p.membership != "" {
+		c.out.knock(p.membership)
+	}
 	c.out.provoke(p.link)
+}
+
+// refused takes note that a kernel says that nobody listens at the address.
+func (c *core) refused(membership string) {
+	for _, p := range c.peers {
+		if p.state == suspected && p.membership == membership {
+			p.refused = true
+		}
+	}
 }
 
 // sign takes note that a station was heard, by whatever frame: a kernel that
@@ -360,12 +408,12 @@ func (c *core) hear(now time.Duration, p *peer, link int, from hardwareAddr, f *
 		c.logger.Info("a member is heard again", "member", p.name)
 		c.changed = true
 	}
-	c.changed = c.changed || p.silent || p.stalled
-	p.state, p.silent, p.stalled = alive, false, false
+	c.changed = c.changed || p.silent || p.verdict != unjudged
+	p.state, p.silent, p.verdict = alive, false, unjudged
 	switch f.kind {
 	case kindBeat:
 		c.changed = c.changed || p.holds != f.holds || p.membership != f.membership
-		p.interval, p.holds, p.membership = f.interval, f.holds, f.membership
+		p.interval, p.holds, p.membership, p.lease = f.interval, f.holds, f.membership, f.lease
 		p.addr, _ = netip.AddrFromSlice(f.address)
 	case kindLeave:
 		p.holds, p.silent, c.changed = false, true, true
@@ -402,9 +450,9 @@ func (c *core) leave() { c.broadcast(&frame{kind: kindLeave}) }
 
 // broadcast sends a frame to the group on all links.
 func (c *core) broadcast(f *frame) {
-	for i := range c.links {
-		f.address = c.links[i].Addr.AsSlice()
-		c.transmit(c.links[i].Index, group, f)
+	for i := range c.state.Links {
+		f.address = c.state.Links[i].Addr.AsSlice()
+		c.transmit(c.state.Links[i].Index, group, f)
 	}
 }
 

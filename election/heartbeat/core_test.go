@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -77,6 +78,75 @@ func TestAProcessThatDoesNotRunAndDiesIsDead(t *testing.T) {
 	all[0].off = true
 	s.run(time.Second)
 	require.Equal(t, 1, all[1].deaths["node-0"])
+}
+
+func TestAProcessThatDoesNotRunKeepsItsLease(t *testing.T) {
+	const lease = time.Second
+	s, all := members(t, 11, 3, Config{})
+	all[0].lease = lease
+	all[0].hold(true)
+	s.run(time.Second)
+	leased := func(h *host) bool { return h.core.picture()[0].Leased }
+	require.True(t, leased(all[1]))
+
+	all[0].starved = s.now + 5*time.Second
+	s.run(lease)
+	require.True(t, leased(all[1]))
+	require.True(t, all[1].core.picture()[0].Stalled)
+	s.run(2 * threshold(DefaultInterval, DefaultMisses))
+	require.False(t, leased(all[1]), "it is over")
+	s.run(5 * time.Second)
+	require.True(t, leased(all[1]), "it runs again")
+
+	// If its kernel does not answer, there is nothing to wait for.
+	all[0].starved = s.now + time.Hour
+	s.run(lease / 10)
+	require.True(t, leased(all[1]))
+	all[0].cut = true
+	s.run(lease / 10)
+	require.False(t, leased(all[1]))
+
+	// Nor for who holds nothing.
+	require.False(t, all[0].core.picture()[0].Leased)
+	require.False(t, all[2].core.picture()[1].Leased)
+}
+
+func TestAProcessThatHasEndedIsGone(t *testing.T) {
+	s, all := members(t, 12, 3, Config{})
+	all[0].lease = time.Second
+	all[0].hold(true)
+	s.run(time.Second)
+	all[0].ended = true
+	s.run(Config{}.Detection() + 2*time.Millisecond)
+	for _, h := range all[1:] {
+		p := h.core.picture()[0]
+		require.True(t, p.Gone)
+		require.False(t, p.Leased || p.Dead)
+		require.True(t, p.Stalled, "its kernel answers")
+	}
+	s.run(time.Second)
+	require.True(t, all[1].core.picture()[0].Gone)
+	all[0].ended = false
+	all[0].start(Config{})
+	s.run(time.Second)
+	require.False(t, all[1].core.picture()[0].Gone)
+	require.Empty(t, all[1].deaths)
+}
+
+func TestARefusalAloneIsNothing(t *testing.T) {
+	s, all := members(t, 13, 3, Config{})
+	refuse := func() { all[1].core.refused(netip.AddrPortFrom(all[0].addr, 7946).String()) }
+	refuse()
+	s.run(time.Second)
+	require.False(t, all[1].core.picture()[0].Gone, "it beats")
+
+	// Another member hears it.
+	s.lost = func(from, to *host) bool { return from == all[0] && to == all[1] }
+	for range 100 {
+		s.run(time.Millisecond)
+		refuse()
+	}
+	require.False(t, all[1].core.picture()[0].Gone)
 }
 
 func TestSeveralThatDieTogether(t *testing.T) {

@@ -33,6 +33,10 @@ type State struct {
 	// Membership is where others may join the member's membership engine, as
 	// host:port; empty if nowhere.
 	Membership string
+	// Lease is for how long the member goes on answering for what it holds after
+	// a beat, should its process not run meanwhile: the others leave it the time.
+	// At most MaxLease; zero if it promises nothing.
+	Lease time.Duration
 	// Sent is called on the thread that beats after each beat that was sent, with
 	// how long ago that began; it must not block. Nil is called never.
 	Sent func(ago time.Duration)
@@ -53,6 +57,13 @@ type Peer struct {
 	// Stalled says that its beats are missing and its kernel answers: the host can
 	// be heard, and the process does not run.
 	Stalled bool
+	// Leased says that it may still answer for what it holds, though its process
+	// does not run: its last beat is not longer ago than its lease, and it has not
+	// been found out that its kernel does not answer.
+	Leased bool
+	// Gone says that its beats are missing and that its kernel, asked at
+	// Membership, says that nobody listens there: the process has ended.
+	Gone bool
 	// Holds says that it beats fast, because it holds addresses.
 	Holds bool
 	// Membership is where its membership engine listens; empty if nowhere.

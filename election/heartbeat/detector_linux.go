@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,10 +24,12 @@ type thread struct {
 	clock clock.Reader
 	bell  int // an eventfd that says that the state has changed, or ctx was cancelled
 	ports map[int]*port
-	fds   []unix.PollFd
-	in    []byte
-	sent  func(ago time.Duration)
-	retry time.Duration // when to open again what could not be opened; zero for never
+	fds   []unix.PollFd // the bell first
+	// The sockets that wait for a kernel to say that nobody listens.
+	knocks []knock
+	in     []byte
+	sent   func(ago time.Duration)
+	retry  time.Duration // when to open again what could not be opened; zero for never
 }
 
 // retryAfter is the pause before a link that could not be opened is tried again.
@@ -66,6 +69,9 @@ func (d *Detector) run(ctx context.Context, self string, report func([]Peer)) er
 		for _, p := range t.ports {
 			p.close()
 		}
+		for i := range t.knocks {
+			unix.Close(t.knocks[i].fd)
+		}
 		unix.Close(bell)
 	}()
 	restore := t.hurry()
@@ -101,6 +107,7 @@ func (t *thread) loop(ctx context.Context, report func([]Peer)) error {
 		t.clock.Forget()
 		now := t.clock.Now()
 		t.read(now)
+		t.hark(now)
 		if t.rung() || t.retry > 0 && now >= t.retry {
 			t.sync(now)
 		}
@@ -160,13 +167,22 @@ func (t *thread) sync(now time.Duration) {
 		p.link = l
 		links = append(links, l)
 	}
+	t.listen()
+	state.Links = links
+	t.core.set(now, state)
+}
+
+// listen makes poll wait for what all sockets have to say, and the bell.
+func (t *thread) listen() {
 	t.fds = append(t.fds[:0], unix.PollFd{Fd: int32(t.bell), Events: unix.POLLIN})
 	for _, p := range t.ports {
 		for _, fd := range p.fds() {
 			t.fds = append(t.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 		}
 	}
-	t.core.set(now, links, state.Holds, state.Membership)
+	for i := range t.knocks {
+		t.fds = append(t.fds, unix.PollFd{Fd: int32(t.knocks[i].fd)}) // errors are always told
+	}
 }
 
 // readBatch bounds what is read from a socket before others have their turn: a
@@ -237,4 +253,50 @@ func (t *thread) provoke(link int) {
 	for _, n := range neighbors(link) {
 		_ = p.probe(n.HardwareAddr, n.Addr) // of some, one may fail
 	}
+}
+
+// knock is a socket that has sent an empty datagram to where a member's process
+// should listen. The kernel there answers if nobody does (RFC 1122 section
+// 4.1.3.1), and the error of that shows at the socket.
+type knock struct {
+	fd    int
+	at    string
+	until time.Duration
+}
+
+const (
+	// knockFor is for how long an answer to a knock is waited for.
+	knockFor = 200 * time.Millisecond
+	// maxKnocks bounds how many are waited for at once.
+	maxKnocks = 64
+)
+
+// knock implements output.
+func (t *thread) knock(membership string) {
+	if at, err := netip.ParseAddrPort(membership); err == nil && len(t.knocks) < maxKnocks {
+		if fd, err := openKnock(at); err == nil {
+			t.knocks = append(t.knocks, knock{fd: fd, at: membership, until: t.clock.Now() + knockFor})
+			t.listen()
+		}
+	}
+}
+
+// hark tells the core which knocks were refused, and ends those that are old.
+func (t *thread) hark(now time.Duration) {
+	if len(t.knocks) == 0 {
+		return
+	}
+	t.knocks = slices.DeleteFunc(t.knocks, func(k knock) bool {
+		errno, err := unix.GetsockoptInt(k.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		refused := err == nil && unix.Errno(errno) == unix.ECONNREFUSED
+		if refused {
+			t.core.refused(k.at)
+		}
+		over := refused || now >= k.until
+		if over {
+			unix.Close(k.fd)
+		}
+		return over
+	})
+	t.listen()
 }

@@ -2,6 +2,7 @@ package heartbeat_test
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -13,7 +14,10 @@ import (
 	"github.com/l2vip/l2vip/internal/testnet"
 )
 
-const patience = 20 * time.Second
+const (
+	patience       = 20 * time.Second
+	membershipPort = 7946
+)
 
 // member is a detector in a node.
 type member struct {
@@ -42,7 +46,7 @@ func start(t testing.TB, node *testnet.Node, c heartbeat.Config, holds bool) *me
 func (m *member) hold(holds bool) {
 	m.Set(heartbeat.State{
 		Links: []heartbeat.Link{{Index: m.node.Index, HardwareAddr: [6]byte(m.node.HardwareAddr), Addr: m.node.Addrs[0]}},
-		Holds: holds, Membership: netip.AddrPortFrom(m.node.Addrs[0], 7946).String(),
+		Holds: holds, Membership: netip.AddrPortFrom(m.node.Addrs[0], membershipPort).String(), Lease: patience,
 	})
 }
 
@@ -117,6 +121,30 @@ func TestWireASilentHolderIsDeadAndComesBack(t *testing.T) {
 		m.await(t, func(p map[string]heartbeat.Peer) bool { return !p["a"].Dead && p["a"].Holds })
 	}
 	require.Zero(t, all[0].Stats().Deaths, "it was cut off, and accuses nobody")
+}
+
+// A holder whose beats end while its kernel goes on has ended if nobody listens
+// where its membership was, and else its process may be stopped or starved.
+func TestWireAKernelTellsThatAProcessHasEnded(t *testing.T) {
+	_, all := newMembers(t, 3, heartbeat.Config{})
+	var listener *net.UDPConn
+	require.NoError(t, all[0].node.Do(func() (err error) {
+		listener, err = net.ListenUDP("udp4", &net.UDPAddr{Port: membershipPort})
+		return err
+	}))
+	all[0].Set(heartbeat.State{}) // no more links: nothing is sent
+	for _, m := range all[1:] {
+		m.await(t, func(p map[string]heartbeat.Peer) bool { return p["a"].Stalled && !p["a"].Gone && p["a"].Leased })
+	}
+	require.NoError(t, listener.Close())
+	for _, m := range all[1:] {
+		m.await(t, func(p map[string]heartbeat.Peer) bool { return p["a"].Gone && !p["a"].Leased })
+		require.Zero(t, m.Stats().Deaths)
+	}
+	all[0].hold(true)
+	for _, m := range all[1:] {
+		m.await(t, func(p map[string]heartbeat.Peer) bool { return !p["a"].Gone && p["a"].Leased })
+	}
 }
 
 func BenchmarkDetection(b *testing.B) {

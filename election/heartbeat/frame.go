@@ -35,6 +35,7 @@ import (
 //	  string subject = 10;    // ask, answer: the member that is asked for
 //	  bool missing = 11;      // answer: the sender misses its beats, too
 //	  fixed64 nonce = 12;     // challenge, proof
+//	  uint32 lease = 13;      // beat: microseconds for which the sender may act on it
 //	}
 const (
 	magic   = "l2vH"
@@ -62,6 +63,7 @@ const (
 	fieldSubject    = 10
 	fieldMissing    = 11
 	fieldNonce      = 12
+	fieldLease      = 13
 )
 
 // group is where beats go: a locally administered group address that spells the
@@ -96,6 +98,7 @@ type frame struct {
 	subject    string
 	missing    bool
 	nonce      uint64
+	lease      time.Duration
 }
 
 // The reasons why a frame is dropped.
@@ -156,6 +159,7 @@ func (k *codec) append(b []byte, f *frame) []byte {
 	text(fieldSubject, f.subject)
 	number(fieldMissing, protowire.EncodeBool(f.missing))
 	fixed(fieldNonce, f.nonce)
+	number(fieldLease, uint64(f.lease/time.Microsecond))
 	binary.BigEndian.PutUint16(b[start+headLen-2:], uint16(len(b)-start-headLen))
 	if k.mac != nil {
 		b = append(b, k.sign(b[start:])...)
@@ -224,12 +228,19 @@ func (f *frame) setNumber(field protowire.Number, n uint64) {
 	case fieldKind:
 		f.kind = kind(min(n, 255))
 	case fieldInterval:
-		f.interval = time.Duration(min(n, uint64(MaxInterval/time.Microsecond))) * time.Microsecond
+		f.interval = microseconds(n, MaxInterval)
 	case fieldHolds:
 		f.holds = n != 0
 	case fieldMissing:
 		f.missing = n != 0
+	case fieldLease:
+		f.lease = microseconds(n, MaxLease)
 	}
+}
+
+// microseconds returns n of them, and no more than most.
+func microseconds(n uint64, most time.Duration) time.Duration {
+	return time.Duration(min(n, uint64(most/time.Microsecond))) * time.Microsecond
 }
 
 func (f *frame) setFixed(field protowire.Number, n uint64) {

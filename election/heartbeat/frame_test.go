@@ -22,6 +22,7 @@ func drawFrame(t *rapid.T) *frame {
 		subject:    text.Draw(t, "subject"),
 		missing:    rapid.Bool().Draw(t, "missing"),
 		nonce:      rapid.Uint64().Draw(t, "nonce"),
+		lease:      time.Duration(rapid.Int64Range(0, int64(MaxLease/time.Microsecond)).Draw(t, "lease")) * time.Microsecond,
 	}
 }
 
@@ -48,7 +49,7 @@ func TestFrameRoundTrip(t *testing.T) {
 func FuzzFrame(f *testing.F) {
 	k, err := newCodec(&Config{Cluster: DefaultCluster})
 	require.NoError(f, err)
-	f.Add(k.append(nil, &frame{sender: "a", instance: 1, sequence: 1, kind: kindBeat, interval: time.Second, address: []byte{192, 0, 2, 1}}))
+	f.Add(k.append(nil, &frame{sender: "a", instance: 1, sequence: 1, kind: kindBeat, interval: time.Second, address: []byte{192, 0, 2, 1}, lease: time.Second}))
 	f.Add(k.append(nil, &frame{sender: "a", instance: 1, sequence: 2, kind: kindAsk, subject: "b"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var got, again frame

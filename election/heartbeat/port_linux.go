@@ -143,6 +143,27 @@ func (p *port) probe(to hardwareAddr, addr netip.Addr) error {
 	return err
 }
 
+// openKnock opens a socket that sends an empty datagram.
+func openKnock(to netip.AddrPort) (fd int, err error) {
+	var addr unix.Sockaddr = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	family := unix.AF_INET6
+	if ip := to.Addr().Unmap(); ip.Is4() {
+		family, addr = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()}
+	}
+	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Connect(fd, addr); err == nil {
+		err = unix.Send(fd, nil, 0)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
 // maxNeighbors bounds how many are asked at once.
 const maxNeighbors = 8
 

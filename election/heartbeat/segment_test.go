@@ -39,6 +39,8 @@ type host struct {
 	cut     bool // neither sends nor receives
 	deaf    bool // sends only
 	off     bool // without power
+	ended   bool // the process has
+	lease   time.Duration
 	starved time.Duration
 	deaths  map[string]int  // how often a member died, as this one saw it
 	dead    map[string]bool // those that are
@@ -83,13 +85,16 @@ func (h *host) start(c Config) {
 }
 
 func (h *host) hold(holds bool) {
-	h.core.set(h.now, []Link{{Index: 1, HardwareAddr: h.hw, Addr: h.addr}}, holds, "")
+	h.core.set(h.now, State{
+		Links: []Link{{Index: 1, HardwareAddr: h.hw, Addr: h.addr}}, Holds: holds,
+		Membership: netip.AddrPortFrom(h.addr, 7946).String(), Lease: h.lease,
+	})
 	h.turn(h.now)
 }
 
 // turn is what the process does when it runs.
 func (h *host) turn(now time.Duration) {
-	if h.core == nil || h.off {
+	if h.core == nil || h.off || h.ended {
 		return
 	}
 	if now < h.starved {
@@ -175,6 +180,19 @@ func (h *host) ask(_ int, to hardwareAddr, addr netip.Addr) {
 			})
 		}
 	})
+}
+
+// knock is answered by the kernel of a host whose process has ended.
+func (h *host) knock(membership string) {
+	for _, other := range h.hosts {
+		if at := netip.AddrPortFrom(other.addr, 7946).String(); at == membership {
+			h.deliver(other.hw, func(other *host) {
+				if other.ended {
+					other.deliver(h.hw, func(h *host) { h.arrive(func(time.Duration) { h.core.refused(at) }) })
+				}
+			})
+		}
+	}
 }
 
 func (h *host) provoke(int) {

@@ -10,6 +10,7 @@ type Stats struct {
 	Sent       uint64 // frames sent
 	Suspicions uint64 // members whose beats were missing, so that the others were asked
 	Excused    uint64 // of these: the member's kernel answered, so only its process did not run
+	Gone       uint64 // of these: the member's kernel said that its process has ended
 	Vetoed     uint64 // of these: others hear it, or this member may be cut off itself
 	Deaths     uint64 // of these: reported as dead
 	Revivals   uint64 // dead members that were heard again
@@ -26,7 +27,7 @@ type Stats struct {
 }
 
 type counters struct {
-	sent, suspicions, excused, vetoed, deaths, revivals, late          atomic.Uint64
+	sent, suspicions, excused, gone, vetoed, deaths, revivals, late    atomic.Uint64
 	foreign, malformed, forged, unproven, replayed, namesakes, unknown atomic.Uint64
 }
 
@@ -43,7 +44,7 @@ func (c *counters) drop(err error) {
 
 func (c *counters) load() Stats {
 	return Stats{
-		Sent: c.sent.Load(), Suspicions: c.suspicions.Load(), Excused: c.excused.Load(), Vetoed: c.vetoed.Load(),
+		Sent: c.sent.Load(), Suspicions: c.suspicions.Load(), Excused: c.excused.Load(), Gone: c.gone.Load(), Vetoed: c.vetoed.Load(),
 		Deaths: c.deaths.Load(), Revivals: c.revivals.Load(), Late: c.late.Load(),
 		Foreign: c.foreign.Load(), Malformed: c.malformed.Load(), Forged: c.forged.Load(), Unproven: c.unproven.Load(),
 		Replayed: c.replayed.Load(), Namesakes: c.namesakes.Load(), Unknown: c.unknown.Load(),
