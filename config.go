@@ -141,11 +141,17 @@ type Config struct {
 	// over by Run's end, for clients with a stale neighbour cache. The default
 	// is DefaultLinger; a negative value means none.
 	Linger time.Duration
-	// Lease is for how long this node may answer without having turned its
-	// loop. It must be shorter than the shortest time in which the others may
-	// take over. The default is three quarters of that time where the
-	// Membership tells it by a method Detection() time.Duration, as gossip
-	// does, and otherwise DefaultLease.
+	// Lease is for how long this node may answer after its process has last run:
+	// with heartbeats, after the last one that it has sent. They carry it, and
+	// the others wait for it before they take over from a node whose kernel runs
+	// and whose process may come back. The default is that of the Profile; it must
+	// be shorter than 5 s, after which they wait no longer.
+	//
+	// Without heartbeats, and while there are members that send none, it is
+	// three quarters, at most, of the shortest time in which the others may take
+	// over, if the Membership tells that by a method Detection() time.Duration,
+	// as gossip does, and otherwise DefaultLease. With NoHeartbeat a longer one is
+	// refused.
 	Lease time.Duration
 
 	// Profile is the timings by which a failed node is noticed. The zero value
@@ -248,14 +254,6 @@ func (c Config) validated() (Config, error) {
 		*d.value = cmp.Or(*d.value, d.zero)
 	}
 	c.Linger = max(0, cmp.Or(c.Linger, DefaultLinger))
-	detection := DefaultLease * 4 / 3
-	if d, ok := c.Membership.(detector); ok {
-		detection = d.Detection()
-		if c.Lease >= detection {
-			errs.Addf("Lease", "%v is not shorter than %v, after which the others may take over", c.Lease, detection)
-		}
-	}
-	c.Lease = cmp.Or(c.Lease, detection*3/4)
 	if c.Membership == Alone {
 		c.StartHold = 0
 	}
@@ -270,8 +268,25 @@ func (c Config) validated() (Config, error) {
 		errs.Merge("Heartbeat", err)
 		c.Heartbeat = h
 	}
+	lease, most := c.Profile.Lease(), keptFor
+	if c.Heartbeat == NoHeartbeat {
+		lease, most = c.unbeatenLease()
+	}
+	if most > 0 && c.Lease >= most {
+		errs.Addf("Lease", "%v is not shorter than %v, after which the others may take over", c.Lease, most)
+	}
+	c.Lease = cmp.Or(c.Lease, lease)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c, errs.Err()
+}
+
+// unbeatenLease returns the lease without heartbeats, and when the others may take
+// over then; zero if nobody knows.
+func (c *Config) unbeatenLease() (lease, detection time.Duration) {
+	if d, ok := c.Membership.(detector); ok {
+		return d.Detection() * 3 / 4, d.Detection()
+	}
+	return DefaultLease, 0
 }
 
 // cluster is a Membership that knows the name of its cluster, and keys for other

@@ -74,10 +74,10 @@ func (s slow) Detection() time.Duration                                { return 
 
 func TestLeaseMustEndBeforeTheOthersTakeOver(t *testing.T) {
 	for _, lease := range []time.Duration{400 * time.Millisecond, time.Second} {
-		_, err := l2vip.New(l2vip.Config{Membership: slow{400 * time.Millisecond}, Lease: lease})
+		_, err := l2vip.New(l2vip.Config{Membership: slow{400 * time.Millisecond}, Heartbeat: l2vip.NoHeartbeat, Lease: lease})
 		require.ErrorContains(t, err, "Lease: ")
 	}
-	_, err := l2vip.New(l2vip.Config{Membership: slow{400 * time.Millisecond}, Lease: 399 * time.Millisecond})
+	_, err := l2vip.New(l2vip.Config{Membership: slow{400 * time.Millisecond}, Heartbeat: l2vip.NoHeartbeat, Lease: 399 * time.Millisecond})
 	require.NoError(t, err)
 }
 

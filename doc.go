@@ -69,14 +69,15 @@
 // Config.Linger, and leaves.
 //
 // A node whose port, kernel or power fails is noticed by its heartbeats, in the
-// time that [Profile] tells, and one whose process dies by the membership: as long
-// as the kernel of a node gives a sign of life, clients still reach what they
-// reached before, and there is no hurry.
+// time that [Profile] tells, and so is one whose process has ended, because its
+// kernel says so. A process that is stopped or starved, while its kernel answers,
+// is left the time of its lease: clients still reach what they reached before, and
+// there is no hurry.
 //
-// A node answers only while its lease holds, which the loop renews. One that was
-// stopped, starved or suspended for longer than Config.Lease is silent when it
-// comes back, until it has heard from the others; where another member has
-// claimed the address meanwhile, that one keeps it.
+// A node answers only while its lease holds, which each heartbeat renews, and each
+// turn of the loop. One that was stopped, starved or suspended for longer than
+// Config.Lease is silent when it comes back, until it has heard from the others;
+// where another member has claimed the address meanwhile, that one keeps it.
 //
 // # Rivals
 //

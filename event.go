@@ -56,8 +56,8 @@ const (
 	MemberJoined Kind = "member-joined"
 	MemberLeft   Kind = "member-left"
 	// MemberSilent: Node is live for all that the Membership knows, but its
-	// heartbeats are missing, and it can't be heard. It counts as gone until it
-	// says something new.
+	// heartbeats are missing, and it can't be heard or its kernel says that its
+	// process has ended. It counts as gone until it says something new.
 	MemberSilent Kind = "member-silent"
 	// MemberOffered: Node's offer is known; from now on it counts in decisions.
 	MemberOffered Kind = "member-offered"

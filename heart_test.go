@@ -30,8 +30,10 @@ type heart struct {
 // heard is a member as another hears it.
 type heard struct {
 	heartbeat.Peer
-	at    time.Time // the last beat
-	again time.Time // before this it is not judged again
+	at     time.Time // the last beat
+	again  time.Time // before this it is not judged again
+	lease  time.Duration
+	judged time.Time // since it was last heard
 }
 
 const (
@@ -176,9 +178,10 @@ func (h *heart) hear(now time.Time, from *heart) {
 	before := p.Peer
 	p.Peer = heartbeat.Peer{
 		Node: name, Instance: from.instance, Holds: from.state.Holds, Membership: from.state.Membership,
-		Interval: from.interval(), HardwareAddr: [6]byte(from.station.hw),
+		Interval: from.interval(), HardwareAddr: [6]byte(from.station.hw), Leased: from.state.Holds && from.state.Lease > 0,
 	}
-	p.at, p.again = now, time.Time{}
+	p.lease = from.state.Lease
+	p.at, p.again, p.judged = now, time.Time{}, time.Time{}
 	if p.Peer != before {
 		h.news = true
 		h.wake()
@@ -196,6 +199,13 @@ func (h *heart) judge(now time.Time, p *heard) (again []time.Time) {
 		return again
 	}
 	patience := p.Interval * time.Duration(h.config.Misses)
+	over := p.at.Add(p.lease + patience)
+	if leased := now.Before(over) && (p.judged.IsZero() || p.Stalled && !p.Gone); leased != p.Leased {
+		p.Leased, h.news = leased, true
+	}
+	if p.Leased {
+		again = append(again, over)
+	}
 	due := p.at.Add(heartbeat.Config{Interval: p.Interval, Misses: h.config.Misses}.Detection())
 	if p.again.After(due) {
 		due = p.again
@@ -203,9 +213,10 @@ func (h *heart) judge(now time.Time, p *heard) (again []time.Time) {
 	if now.Before(due) {
 		return append(again, due)
 	}
-	agree, object, kernel, voices := h.ask(now, p, patience/2)
-	h.news = h.news || p.Stalled != kernel
-	p.Stalled = kernel
+	agree, object, kernel, gone, voices := h.ask(now, p, patience/2)
+	gone = gone && object == 0
+	h.news = h.news || p.Stalled != kernel || p.Gone != gone
+	p.Stalled, p.Gone, p.judged = kernel, gone, now
 	switch {
 	case kernel:
 		p.again = now.Add(5 * patience)
@@ -218,9 +229,9 @@ func (h *heart) judge(now time.Time, p *heard) (again []time.Time) {
 	return append(again, p.again)
 }
 
-// ask asks for a peer: whether the others miss it too, whether its kernel answers,
-// and whether anybody else is heard.
-func (h *heart) ask(now time.Time, p *heard, missing time.Duration) (agree, object int, kernel, voices bool) {
+// ask asks for a peer: whether the others miss it too, whether its kernel answers
+// and says that its process has ended, and whether anybody else is heard.
+func (h *heart) ask(now time.Time, p *heard, missing time.Duration) (agree, object int, kernel, gone, voices bool) {
 	st := h.station
 	voices = st.side == 0 && !st.down && !st.segment.noClients && !st.misses("clients")
 	for _, other := range st.segment.stations {
@@ -228,7 +239,7 @@ func (h *heart) ask(now time.Time, p *heard, missing time.Duration) (agree, obje
 			continue
 		}
 		if other.name == p.Node {
-			kernel = true // whatever its processes do
+			kernel, gone = true, other.dead // whatever its processes do
 			continue
 		}
 		voices = true
@@ -242,7 +253,7 @@ func (h *heart) ask(now time.Time, p *heard, missing time.Duration) (agree, obje
 			}
 		}
 	}
-	return agree, object, kernel, voices
+	return agree, object, kernel, gone, voices
 }
 
 // leave tells the others that it beats no more.

@@ -17,7 +17,8 @@ import (
 //	Misses                        5           5           8
 //	silent node noticed within    280 ms      14 ms       2.3 s     Beat × (Misses + 1) and the time to ask
 //	Probe                         100 ms      100 ms      500 ms
-//	dead process noticed within   0.5 s       0.5 s       2.5 s     by the membership
+//	ended process, as fast        280 ms      14 ms       2.3 s     its kernel says so
+//	stopped process replaced in   1.2 s       1.0 s       6.6 s     Lease and Beat × Misses
 //	frames a second of a holder   25          500         4
 type Profile struct {
 	// Beat is the time between two heartbeats of a node that holds addresses.
@@ -69,6 +70,11 @@ func (p Profile) validate() error {
 	}
 	return errs.Err()
 }
+
+// Lease returns for how long a node answers after its last heartbeat, should its
+// process not run, unless Config.Lease says otherwise: a second, or twice the time
+// of Detection if that is longer.
+func (p Profile) Lease() time.Duration { return max(time.Second, 2*p.Detection()) }
 
 // Detection returns within what time a node that nobody can hear any more, its
 // kernel included, is taken for dead.

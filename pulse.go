@@ -92,7 +92,7 @@ func (s *situation) pulse(p *plan, before pulse) pulse {
 }
 
 // kept is a member that the membership has lost and heartbeats have not: its
-// process is starved rather than dead.
+// process is starved rather than dead. Or it is stopped, and its lease not over.
 type kept struct {
 	instance uint64 // as its heartbeats have it
 	until    time.Duration
@@ -114,7 +114,7 @@ func (s *situation) members(p, before *plan) []election.Offer {
 			continue
 		}
 		peer, beats := s.peer(o.Node)
-		if !beats || peer.Silent || peer.Dead {
+		if !beats || peer.Silent && !peer.Leased || peer.Dead {
 			continue
 		}
 		if !lost {
@@ -129,6 +129,15 @@ func (s *situation) members(p, before *plan) []election.Offer {
 		all = append(all, o)
 	}
 	return all
+}
+
+// beaten reports whether all other members beat: then they know for how long they
+// must wait for this one, should its process not run.
+func (s *situation) beaten() bool {
+	return !slices.ContainsFunc(s.others, func(o election.Offer) bool {
+		peer, beats := s.peer(o.Node)
+		return !beats || peer.Silent
+	})
 }
 
 // heard returns how many members are heard, this one included. Those that beat and
@@ -198,8 +207,8 @@ func (p pulse) silent(o *election.Offer) bool {
 
 // beats returns what this node is to say of itself by heartbeats: the links that
 // it announces on, each with an address that the kernel answers for.
-func beats(facts announce.Facts, holds bool, membership string) heartbeat.State {
-	state := heartbeat.State{Holds: holds, Membership: membership}
+func beats(facts announce.Facts, holds bool, membership string, lease time.Duration) heartbeat.State {
+	state := heartbeat.State{Holds: holds, Membership: membership, Lease: lease}
 	for i := range facts.Links {
 		l := &facts.Links[i]
 		if l.Problem != "" || len(l.HardwareAddr) != 6 {

@@ -191,6 +191,11 @@ func (r *Runner) beat(peers []heartbeat.Peer) {
 			}
 		}
 	}
+	for i := range peers {
+		// What the kernel answers for itself (Interface) outlives the process.
+		p := &peers[i]
+		p.Dead = p.Dead || p.Gone && r.config.Bind != announce.Interface
+	}
 	r.mu.Lock()
 	r.peers = peers
 	r.mu.Unlock()
@@ -232,7 +237,9 @@ type loop struct {
 	origin   time.Duration
 	started  time.Duration
 	ticked   atomic.Int64    // when the loop last turned
-	renewed  atomic.Int64    // from when the lease runs; zero before the first time
+	unbeaten time.Duration   // the lease by a turn of the loop
+	lease    atomic.Int64    // the lease by a beat
+	expires  atomic.Int64    // when it runs out; zero before the first time
 	deserted time.Duration   // since when the lease is void; zero if it holds
 	released time.Duration   // when an address was last given up; zero for never
 	turned   time.Time       // when the loop last turned
@@ -255,6 +262,11 @@ func (l *loop) run(ctx context.Context) error {
 	l.mu.Unlock()
 	l.origin = clock.Now() - time.Second
 	l.started = l.now()
+	l.unbeaten = l.config.Lease
+	if l.config.Heartbeat != NoHeartbeat {
+		lease, _ := l.config.unbeatenLease()
+		l.unbeaten = min(l.unbeaten, lease)
+	}
 	l.renew(l.started)
 
 	// The children outlive ctx, to hand over.
@@ -349,7 +361,7 @@ func (l *loop) over(now time.Duration) bool {
 
 // pause returns how long the loop may wait for something to happen.
 func (l *loop) pause(now time.Duration) time.Duration {
-	next := earlier(now+l.config.Lease/ticks, l.plan.wake)
+	next := earlier(now+l.unbeaten/ticks, l.plan.wake)
 	if lingered := l.released + l.config.Linger; l.stopping && lingered > now {
 		next = min(next, lingered)
 	}
@@ -365,10 +377,8 @@ const hung = time.Second
 // when a busy program starves the loop. What has run out only the loop may renew.
 func (l *loop) sent(ago time.Duration) {
 	now := l.now()
-	last, from := l.renewed.Load(), now-ago
-	if now-time.Duration(last) < l.config.Lease && now-time.Duration(l.ticked.Load()) < hung &&
-		int64(from) > last && l.renewed.CompareAndSwap(last, int64(from)) {
-		l.config.Announcer.Renew(l.config.Lease - ago)
+	if now-time.Duration(l.ticked.Load()) < hung {
+		l.extend(now, now-ago+time.Duration(l.lease.Load()))
 	}
 }
 
@@ -378,14 +388,14 @@ func (l *loop) sent(ago time.Duration) {
 // have had the time to judge.
 func (l *loop) renew(now time.Duration) (lost bool) {
 	l.ticked.Store(int64(now))
-	from := time.Duration(l.renewed.Load())
-	late := now - from - l.config.Lease
+	expired := time.Duration(l.expires.Load())
+	late := now - expired
 	switch {
 	case l.deserted > 0:
 		if !l.syncing && now-l.deserted > distrust {
 			l.trust()
 		}
-	case from > 0 && late > 0:
+	case expired > 0 && late >= 0:
 		l.deserted = now
 		l.company = l.company[:0]
 		for o := range l.plan.view.Offers() {
@@ -394,16 +404,45 @@ func (l *loop) renew(now time.Duration) (lost bool) {
 		l.config.Logger.Warn("the lease has run out: this process did not run in time", "late", late)
 		l.events.emit(Event{Kind: LeaseLost, Detail: fmt.Sprintf("%v late", late)})
 		return true
+	case expired == 0:
+		l.reset(now)
 	default:
-		l.extend(now)
+		l.extend(now, now+l.unbeaten)
 	}
 	return false
 }
 
-// extend lets the lease run from now.
-func (l *loop) extend(now time.Duration) {
-	l.renewed.Store(int64(now))
-	l.config.Announcer.Renew(l.config.Lease)
+// extend lets the lease that has not run out hold until then, if it would not
+// anyway. It is called on the thread that beats, too.
+func (l *loop) extend(now, until time.Duration) {
+	last := l.expires.Load()
+	if int64(now) >= last || int64(until) <= last || !l.expires.CompareAndSwap(last, int64(until)) {
+		return
+	}
+	l.config.Announcer.Renew(until - now)
+	if l.now() >= until {
+		l.config.Announcer.Renew(0) // stopped in the middle of that
+	}
+}
+
+// reset lets the lease run from now, as long as a turn of the loop makes it.
+func (l *loop) reset(now time.Duration) {
+	l.expires.Store(int64(now + l.unbeaten))
+	l.config.Announcer.Renew(l.unbeaten)
+}
+
+// among sets how long the lease is from a beat on: among members that all beat they
+// all know it, and leave a process that does not run so much time. For others it
+// must be over before the membership can have lost this member.
+func (l *loop) among(beaten bool, now time.Duration) time.Duration {
+	lease := l.unbeaten
+	if beaten {
+		lease = l.config.Lease
+	}
+	if time.Duration(l.lease.Swap(int64(lease))) > lease && l.deserted == 0 {
+		l.reset(now)
+	}
+	return lease
 }
 
 // inTouch reports whether the offers of all live members are known, and all those
@@ -426,7 +465,7 @@ func inTouch(p *plan, self string, company []string) bool {
 // trust lets the lease hold again.
 func (l *loop) trust() {
 	l.deserted = 0
-	l.extend(l.now())
+	l.reset(l.now())
 	l.events.emit(Event{Kind: LeaseRegained})
 	l.signal()
 }
@@ -490,7 +529,8 @@ func (l *loop) turn(background *group, now time.Duration) error {
 		l.assigned = true
 	}
 	l.config.Membership.Publish(after.offer)
-	if state := beats(s.facts, holds > 0, l.endpoint()); !reflect.DeepEqual(state, l.beats) {
+	lease := l.among(after.beaten, now)
+	if state := beats(s.facts, holds > 0, l.endpoint(), lease); !reflect.DeepEqual(state, l.beats) {
 		l.beats = state
 		state.Sent = l.sent
 		l.config.Heartbeat.Set(state)

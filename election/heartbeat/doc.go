@@ -25,14 +25,18 @@
 //
 // When [Config.Misses] beats are missing, the member that misses them asks: all
 // others whether they hear the accused; the kernel of the accused, by the ARP or
-// NDP probe for one of its addresses; and other stations, the neighbors that the
-// own kernel knows, for any sign of life. The question is repeated once, because a
-// frame may be lost. After a couple of milliseconds:
+// NDP probe for one of its addresses and by an empty UDP datagram to its
+// membership; and other stations, the neighbors that the own kernel knows, for any
+// sign of life. The question is repeated once, because a frame may be lost. After
+// a couple of milliseconds:
 //
 //   - A beat of the accused, or an answer of any kind of its kernel, is a veto. A
-//     process that is stopped, starved or killed has a kernel that is alive, and
-//     clients whose traffic still arrives; what is to be done about it is for the
-//     membership to tell, which takes its time.
+//     process that is stopped or starved has a kernel that is alive, and clients
+//     whose traffic still arrives; what is to be done about it is for the
+//     membership to tell, which takes its time, but not before the lease is over
+//     that the process had said it would act by ([Peer].Leased).
+//   - If its kernel says that nobody listens where the membership of the accused
+//     was, its process has ended, and nothing is to be waited for ([Peer].Gone).
 //   - If others answer, most of them must miss the accused as well.
 //   - If nobody answers, or there are only two members, this one must have heard
 //     some other station since the last beat of the accused. Otherwise it may be
