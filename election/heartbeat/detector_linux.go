@@ -106,9 +106,10 @@ func (t *thread) loop(ctx context.Context, report func([]Peer)) error {
 		// thread was held up, nobody is judged by a time whose frames lie unread.
 		t.clock.Forget()
 		now := t.clock.Now()
+		rung := t.rung()
 		t.read(now)
 		t.hark(now)
-		if t.rung() || t.retry > 0 && now >= t.retry {
+		if rung || t.retry > 0 && now >= t.retry {
 			t.sync(now)
 		}
 		next := t.core.advance(now)
