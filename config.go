@@ -289,6 +289,16 @@ func (c *Config) unbeatenLease() (lease, detection time.Duration) {
 	return DefaultLease, 0
 }
 
+// leaseByTurn returns the lease that a turn of the loop gives: not all members may
+// send heartbeats.
+func (c *Config) leaseByTurn() time.Duration {
+	if c.Heartbeat == NoHeartbeat {
+		return c.Lease
+	}
+	lease, _ := c.unbeatenLease()
+	return min(lease, c.Lease)
+}
+
 // cluster is a Membership that knows the name of its cluster, and keys for other
 // protocols in it.
 type cluster interface {

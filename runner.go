@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -236,10 +235,7 @@ type loop struct {
 	// included; so zero can stand for never.
 	origin   time.Duration
 	started  time.Duration
-	ticked   atomic.Int64    // when the loop last turned
-	unbeaten time.Duration   // the lease by a turn of the loop
-	lease    atomic.Int64    // the lease by a beat
-	expires  atomic.Int64    // when it runs out; zero before the first time
+	lease    lease
 	deserted time.Duration   // since when the lease is void; zero if it holds
 	released time.Duration   // when an address was last given up; zero for never
 	turned   time.Time       // when the loop last turned
@@ -249,24 +245,13 @@ type loop struct {
 	stopping bool
 }
 
-// ticks is how often the lease is renewed within its length.
-const ticks = 5
-
-// distrust is for how long a node whose lease ran out holds still if it can't
-// complete an exchange with another: by then the others have judged it.
-const distrust = time.Second
-
 func (l *loop) run(ctx context.Context) error {
 	l.mu.Lock()
 	l.roster = l.Runner.roster
 	l.mu.Unlock()
 	l.origin = clock.Now() - time.Second
 	l.started = l.now()
-	l.unbeaten = l.config.Lease
-	if l.config.Heartbeat != NoHeartbeat {
-		lease, _ := l.config.unbeatenLease()
-		l.unbeaten = min(l.unbeaten, lease)
-	}
+	l.lease.announcer, l.lease.now, l.lease.byTurn = l.config.Announcer, l.now, l.config.leaseByTurn()
 	l.renew(l.started)
 
 	// The children outlive ctx, to hand over.
@@ -361,131 +346,11 @@ func (l *loop) over(now time.Duration) bool {
 
 // pause returns how long the loop may wait for something to happen.
 func (l *loop) pause(now time.Duration) time.Duration {
-	next := earlier(now+l.unbeaten/ticks, l.plan.wake)
+	next := earlier(now+l.lease.byTurn/ticks, l.plan.wake)
 	if lingered := l.released + l.config.Linger; l.stopping && lingered > now {
 		next = min(next, lingered)
 	}
 	return max(0, next-now)
-}
-
-// hung is for how long the loop may stand still and heartbeats renew the lease all
-// the same.
-const hung = time.Second
-
-// sent renews the lease from just before a heartbeat that was sent: proof that the
-// others could hear this node. It is called on the thread that beats, which runs
-// when a busy program starves the loop. What has run out only the loop may renew.
-func (l *loop) sent(ago time.Duration) {
-	now := l.now()
-	if now-time.Duration(l.ticked.Load()) < hung {
-		l.extend(now, now-ago+time.Duration(l.lease.Load()))
-	}
-}
-
-// renew extends the lease at a turn of the loop. If it has run out meanwhile, this
-// process was stopped or starved or the machine suspended, and the others may have
-// taken over: then it is void, which renew reports once, until they were heard or
-// have had the time to judge.
-func (l *loop) renew(now time.Duration) (lost bool) {
-	l.ticked.Store(int64(now))
-	expired := time.Duration(l.expires.Load())
-	late := now - expired
-	switch {
-	case l.deserted > 0:
-		if !l.syncing && now-l.deserted > distrust {
-			l.trust()
-		}
-	case expired > 0 && late >= 0:
-		l.deserted = now
-		l.company = l.company[:0]
-		for o := range l.plan.view.Offers() {
-			l.company = append(l.company, o.Node)
-		}
-		l.config.Logger.Warn("the lease has run out: this process did not run in time", "late", late)
-		l.events.emit(Event{Kind: LeaseLost, Detail: fmt.Sprintf("%v late", late)})
-		return true
-	case expired == 0:
-		l.reset(now)
-	default:
-		l.extend(now, now+l.unbeaten)
-	}
-	return false
-}
-
-// extend lets the lease that has not run out hold until then, if it would not
-// anyway. It is called on the thread that beats, too.
-func (l *loop) extend(now, until time.Duration) {
-	last := l.expires.Load()
-	if int64(now) >= last || int64(until) <= last || !l.expires.CompareAndSwap(last, int64(until)) {
-		return
-	}
-	l.config.Announcer.Renew(until - now)
-	if l.now() >= until {
-		l.config.Announcer.Renew(0) // stopped in the middle of that
-	}
-}
-
-// reset lets the lease run from now, as long as a turn of the loop makes it.
-func (l *loop) reset(now time.Duration) {
-	l.expires.Store(int64(now + l.unbeaten))
-	l.config.Announcer.Renew(l.unbeaten)
-}
-
-// among sets how long the lease is from a beat on: among members that all beat they
-// all know it, and leave a process that does not run so much time. For others it
-// must be over before the membership can have lost this member.
-func (l *loop) among(beaten bool, now time.Duration) time.Duration {
-	lease := l.unbeaten
-	if beaten {
-		lease = l.config.Lease
-	}
-	if time.Duration(l.lease.Swap(int64(lease))) > lease && l.deserted == 0 {
-		l.reset(now)
-	}
-	return lease
-}
-
-// inTouch reports whether the offers of all live members are known, and all those
-// of company are live. A process that did not run finds timers that have run out,
-// and may take others for dead until they have answered; and what is kept of a
-// member is of yesterday. One that is dead indeed is waited for in vain, for as long
-// as distrust lasts.
-func inTouch(p *plan, self string, company []string) bool {
-	for o := range p.view.Offers() {
-		if o.Node != self && o.Instance == 0 {
-			return false
-		}
-	}
-	return len(p.kept) == 0 && !slices.ContainsFunc(company, func(node string) bool {
-		_, live := p.view.Offer(node)
-		return !live
-	})
-}
-
-// trust lets the lease hold again.
-func (l *loop) trust() {
-	l.deserted = 0
-	l.reset(l.now())
-	l.events.emit(Event{Kind: LeaseRegained})
-	l.signal()
-}
-
-// sync asks for a full exchange with another member.
-func (l *loop) sync(g *group, now time.Duration) {
-	l.syncing, l.exchange = true, exchange{began: now}
-	timeout, level := exchangeTimeout, slog.LevelInfo
-	if l.deserted > 0 {
-		timeout, level = distrust, slog.LevelWarn
-	}
-	g.start(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		err := l.config.Membership.Sync(ctx)
-		if err != nil {
-			l.config.Logger.Log(ctx, level, "no exchange with another member", "error", err)
-		}
-		l.synced <- err == nil // one at a time: never blocks
-	})
 }
 
 // turn makes the plan that follows from what is known now, and acts on it.
@@ -529,10 +394,14 @@ func (l *loop) turn(background *group, now time.Duration) error {
 		l.assigned = true
 	}
 	l.config.Membership.Publish(after.offer)
-	lease := l.among(after.beaten, now)
+	lease := l.lease.byTurn
+	if after.beaten {
+		lease = l.config.Lease
+	}
+	l.lease.among(lease, now)
 	if state := beats(s.facts, holds > 0, l.endpoint(), lease); !reflect.DeepEqual(state, l.beats) {
 		l.beats = state
-		state.Sent = l.sent
+		state.Sent = l.lease.beaten
 		l.config.Heartbeat.Set(state)
 	}
 
