@@ -29,6 +29,7 @@ func TestDirections(t *testing.T) {
 		"/internal/fields":    {},
 		"/internal/neighbor":  {},
 		"/internal/testnet":   {},
+		"/internal/labprog":   {"/internal/testnet"},
 	}
 	for pkg, allowed := range rules {
 		for _, dep := range deps(t, "."+pkg) {

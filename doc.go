@@ -25,6 +25,7 @@
 //	health/              is the application up: sources, checks, the monitor
 //	announce/            the wire: ARP and NDP, bursts, probes, rivals, links, binding
 //	internal/testnet/    labs: an in-memory network, and namespaces joined by a bridge
+//	internal/labprog/    programs in the nodes of a lab: started, watched, waited for
 //	internal/bench/      l2vip and keepalived, measured side by side
 //	examples/            announce, embed, failover
 //

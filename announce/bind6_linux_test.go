@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -173,11 +174,19 @@ func TestLeftovers6(t *testing.T) {
 	require.NoError(t, s.stop())
 	require.Len(t, bound6(t, b.node, "lo"), 1)
 	require.True(t, isBound6(t, b.node, "lo", foreign))
-	close(stop)
 	var removed []string
+	for range 3 {
+		select {
+		case update := <-gone:
+			require.False(t, update.NewAddr, "what is wanted still was never taken off")
+			removed = append(removed, update.LinkAddress.IP.String())
+		case <-time.After(patience):
+			require.FailNow(t, "removals are missing", removed)
+		}
+	}
+	close(stop)
 	for update := range gone {
-		require.False(t, update.NewAddr, "what is wanted still was never taken off")
-		removed = append(removed, update.LinkAddress.IP.String())
+		require.Fail(t, "more than that happened", update)
 	}
 	require.ElementsMatch(t, []string{other.String(), vip.String(), vip6.String()}, removed)
 	require.Equal(t, vip6.String(), removed[2])

@@ -51,6 +51,7 @@ type core struct {
 	peers    map[string]*peer
 	suitors  map[string]*suitor
 	changed  bool            // the picture of the peers has
+	keen     bool            // signs of life are waited for
 	voices   map[int]*voices // by link
 	expected time.Duration   // when advance was to be called; zero before the first time
 	beatAt   time.Duration   // when the next beat is due
@@ -194,6 +195,7 @@ func (c *core) advance(now time.Duration) (next time.Duration) {
 		c.beatAt = now + interval
 	}
 	sooner(c.beatAt)
+	c.keen = false
 	for name, p := range c.peers {
 		if now-p.heard > forgetAfter {
 			delete(c.peers, name)
@@ -203,6 +205,7 @@ func (c *core) advance(now time.Duration) (next time.Duration) {
 		if at := c.watch(now, p); at > 0 {
 			sooner(at)
 		}
+		c.keen = c.keen || p.state == suspected
 	}
 	c.expected = next
 	return next

@@ -107,12 +107,15 @@ func (t *thread) loop(ctx context.Context, report func([]Peer)) error {
 		t.clock.Forget()
 		now := t.clock.Now()
 		rung := t.rung()
-		t.read(now)
+		more := t.read(now)
 		t.hark(now)
 		if rung || t.retry > 0 && now >= t.retry {
 			t.sync(now)
 		}
 		next := t.core.advance(now)
+		if !t.core.keen {
+			t.relax()
+		}
 		if t.core.changed {
 			t.core.changed = false
 			report(t.core.picture())
@@ -120,8 +123,12 @@ func (t *thread) loop(ctx context.Context, report func([]Peer)) error {
 		if t.retry > 0 {
 			next = min(next, t.retry)
 		}
-		timeout := unix.NsecToTimespec(int64(max(0, next-t.clock.Now())))
-		if _, err := unix.Ppoll(t.fds, &timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		fds, wait := t.fds, max(0, next-t.clock.Now())
+		if more {
+			fds, wait = t.fds[:1], min(wait, rest)
+		}
+		timeout := unix.NsecToTimespec(int64(wait))
+		if _, err := unix.Ppoll(fds, &timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("heartbeat: poll: %w", err)
 		}
 	}
@@ -177,8 +184,11 @@ func (t *thread) sync(now time.Duration) {
 func (t *thread) listen() {
 	t.fds = append(t.fds[:0], unix.PollFd{Fd: int32(t.bell), Events: unix.POLLIN})
 	for _, p := range t.ports {
-		for _, fd := range p.fds() {
-			t.fds = append(t.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		t.fds = append(t.fds, unix.PollFd{Fd: int32(p.beats), Events: unix.POLLIN})
+		if p.keen {
+			for _, s := range p.signs {
+				t.fds = append(t.fds, unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN})
+			}
 		}
 	}
 	for i := range t.knocks {
@@ -186,33 +196,43 @@ func (t *thread) listen() {
 	}
 }
 
-// readBatch bounds what is read from a socket before others have their turn: a
-// flood must not hold up the beats.
-const readBatch = 256
+const (
+	// readBatch bounds what is read from a socket before others have their turn,
+	// and rest is for how long nothing is read after that: a flood must neither
+	// hold up the beats nor take the processor from everything else.
+	readBatch = 64
+	rest      = time.Millisecond
+)
 
-// read gives the core what has arrived. It asks all sockets: what poll found is
-// old if this thread was held up on its way back.
-func (t *thread) read(now time.Duration) {
+// read gives the core what has arrived, and reports whether there may be more. It
+// asks all sockets: what poll found is old if this thread was held up on its way
+// back.
+func (t *thread) read(now time.Duration) (more bool) {
 	for index, p := range t.ports {
-		for range readBatch {
-			n, from, err := p.read(p.beats, t.in)
-			if err != nil {
-				t.lose(now, p, err)
-				break
-			}
-			t.core.receive(now, index, from, t.in[headerLen:n])
+		more = t.drain(now, p, p.beats, func(from hardwareAddr, payload []byte) { t.core.receive(now, index, from, payload) }) || more
+		if !p.keen {
+			continue
 		}
-		for _, fd := range p.signs {
-			for range readBatch {
-				_, from, err := p.read(fd, t.in)
-				if err != nil {
-					t.lose(now, p, err)
-					break
-				}
-				t.core.sign(now, index, from)
-			}
+		for _, s := range p.signs {
+			more = t.drain(now, p, s.fd, func(from hardwareAddr, _ []byte) { t.core.sign(now, index, from) }) || more
 		}
 	}
+	return more
+}
+
+// drain takes what has arrived at a socket, and reports whether there may be more.
+func (t *thread) drain(now time.Duration, p *port, fd int, take func(from hardwareAddr, payload []byte)) (more bool) {
+	for range readBatch {
+		payload, from, err := p.read(fd, t.in)
+		if err != nil {
+			t.lose(now, p, err)
+			return false
+		}
+		if payload != nil {
+			take(from, payload)
+		}
+	}
+	return true
 }
 
 // lose sees to a socket that gave no frame: mostly there is none.
@@ -236,9 +256,33 @@ func (t *thread) send(link int, to hardwareAddr, payload []byte) {
 	}
 }
 
+// strain lets signs of life through on a link.
+func (t *thread) strain(p *port) {
+	if !p.keen {
+		t.tune(p, true)
+	}
+}
+
+// relax lets none through any more.
+func (t *thread) relax() {
+	for _, p := range t.ports {
+		if p.keen {
+			t.tune(p, false)
+		}
+	}
+}
+
+func (t *thread) tune(p *port, keen bool) {
+	if err := p.listen(keen); err != nil {
+		t.config.Logger.Warn("cannot choose what to hear", "link", p.link.Index, "error", err)
+	}
+	t.listen()
+}
+
 // ask implements output.
 func (t *thread) ask(link int, to hardwareAddr, addr netip.Addr) {
 	if p := t.ports[link]; p != nil {
+		t.strain(p)
 		if err := p.probe(to, addr); err != nil {
 			t.config.Logger.Debug("cannot ask a kernel for a sign of life", "address", addr, "error", err)
 		}
@@ -251,6 +295,7 @@ func (t *thread) provoke(link int) {
 	if p == nil {
 		return
 	}
+	t.strain(p)
 	for _, n := range neighbors(link) {
 		_ = p.probe(n.HardwareAddr, n.Addr) // of some, one may fail
 	}

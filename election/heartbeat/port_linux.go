@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,14 +14,26 @@ import (
 )
 
 // port is a link in use: a socket for beats, and two on which any station gives a
-// sign of life, by ARP and by NDP.
+// sign of life, by ARP and by NDP. Nothing arrives at those but while signs of life
+// are waited for: whatever else a busy segment has to say wakes nobody.
 type port struct {
 	link   Link
 	beats  int
-	signs  []int
+	signs  []signs
+	keen   bool // signs are let through
 	broken bool
 	out    []byte
+	scrap  [64]byte
 }
+
+// signs is a socket for the frames of a protocol.
+type signs struct {
+	fd     int
+	filter []unix.SockFilter // what lets them through
+}
+
+// nothing is the filter that lets nothing through.
+var nothing = []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
 
 const (
 	headerLen = 14
@@ -35,7 +48,11 @@ func openPort(l Link) (p *port, err error) {
 			p.close()
 		}
 	}()
-	if p.beats, err = open(l.Index, etherType); err != nil {
+	filter, err := filterFor(etherType)
+	if err != nil {
+		return p, err
+	}
+	if p.beats, err = open(l.Index, etherType, filter); err != nil {
 		return p, err
 	}
 	mreq := unix.PacketMreq{Ifindex: int32(l.Index), Type: unix.PACKET_MR_MULTICAST, Alen: uint16(len(group))}
@@ -44,17 +61,62 @@ func openPort(l Link) (p *port, err error) {
 		return p, fmt.Errorf("join the group: %w", err)
 	}
 	for _, protocol := range []int{unix.ETH_P_ARP, unix.ETH_P_IPV6} {
-		fd, err := open(l.Index, protocol)
+		filter, err := filterFor(protocol)
 		if err != nil {
 			return p, err
 		}
-		p.signs = append(p.signs, fd)
+		fd, err := open(l.Index, protocol, nothing)
+		if err != nil {
+			return p, err
+		}
+		p.signs = append(p.signs, signs{fd, filter})
 	}
 	return p, nil
 }
 
-// open opens a packet socket for what the filter of a protocol lets through.
-func open(index, protocol int) (fd int, err error) {
+// filterFor returns the filter for what matters of a protocol.
+func filterFor(protocol int) ([]unix.SockFilter, error) {
+	program, err := neighbor.Filter(protocol)
+	if err != nil {
+		return nil, fmt.Errorf("packet filter: %w", err)
+	}
+	filter := make([]unix.SockFilter, len(program))
+	for i, ins := range program {
+		filter[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
+	}
+	return filter, nil
+}
+
+// attach lets a socket receive only what the filter lets through.
+func attach(fd int, filter []unix.SockFilter) error {
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
+		return fmt.Errorf("packet filter: %w", err)
+	}
+	return nil
+}
+
+// listen lets signs of life through from now on, or no longer.
+func (p *port) listen(keen bool) error {
+	var errs []error
+	for _, s := range p.signs {
+		if !keen {
+			errs = append(errs, attach(s.fd, nothing))
+			continue
+		}
+		for { // what is left from the last time is no sign of life now
+			if _, err := unix.Read(s.fd, p.scrap[:]); err != nil {
+				break
+			}
+		}
+		errs = append(errs, attach(s.fd, s.filter))
+	}
+	p.keen = keen
+	return errors.Join(errs...)
+}
+
+// open opens a packet socket for what the filter lets through of a protocol.
+func open(index, protocol int, filter []unix.SockFilter) (fd int, err error) {
 	// Without a protocol nothing arrives before the filter is set.
 	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -66,16 +128,8 @@ func open(index, protocol int) (fd int, err error) {
 			fd = -1
 		}
 	}()
-	program, err := neighbor.Filter(protocol)
-	if err != nil {
-		return fd, fmt.Errorf("packet filter: %w", err)
-	}
-	raw := make([]unix.SockFilter, len(program))
-	for i, ins := range program {
-		raw[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
-	}
-	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(raw)), Filter: &raw[0]}); err != nil {
-		return fd, fmt.Errorf("packet filter: %w", err)
+	if err := attach(fd, filter); err != nil {
+		return fd, err
 	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: index, Protocol: htons(uint16(protocol))}); err != nil {
 		return fd, fmt.Errorf("packet socket: %w", err)
@@ -87,34 +141,28 @@ func htons(v uint16) uint16 {
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
 }
 
-// fds returns the sockets.
-func (p *port) fds() []int { return append([]int{p.beats}, p.signs...) }
-
-// close closes them.
+// close closes the sockets.
 func (p *port) close() {
-	for _, fd := range p.fds() {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+	if p.beats >= 0 {
+		unix.Close(p.beats)
+	}
+	for _, s := range p.signs {
+		unix.Close(s.fd)
 	}
 }
 
-// read reads a frame, and returns its length and the station that it is from. It
-// never waits.
-func (p *port) read(fd int, b []byte) (n int, from hardwareAddr, err error) {
-	for {
-		n, err = unix.Read(fd, b)
-		if err != nil {
-			return 0, from, err
-		}
-		if n < headerLen {
-			continue
-		}
-		from = hardwareAddr(b[offSource:])
-		if from[0]&1 == 0 && from != (hardwareAddr{}) && from != p.link.HardwareAddr {
-			return n, from, nil
-		}
+// read reads a frame, and returns its payload and the station that it is from. It
+// never waits. There is no payload if no station can have sent the frame.
+func (p *port) read(fd int, b []byte) (payload []byte, from hardwareAddr, err error) {
+	n, err := unix.Read(fd, b)
+	if err != nil || n < headerLen {
+		return nil, from, err
 	}
+	from = hardwareAddr(b[offSource:])
+	if from[0]&1 != 0 || from == (hardwareAddr{}) || from == p.link.HardwareAddr {
+		return nil, from, nil
+	}
+	return b[headerLen:n], from, nil
 }
 
 // send sends a frame of this protocol.
