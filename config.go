@@ -108,7 +108,8 @@ type Config struct {
 	// Membership knows the other members; required. [Alone] says that there are
 	// none, on purpose. Members on the same segment find each other by their
 	// heartbeats, if the Membership has the methods Endpoint() netip.AddrPort
-	// and Meet(netip.AddrPort), as gossip does.
+	// and Meet(netip.AddrPort), as gossip does. A method Vouch([]string) is told
+	// the members that are heard, whenever they change.
 	Membership Membership
 	// Services are what to announce. See SetServices for changing them later.
 	Services []Service
@@ -312,6 +313,12 @@ type meeter interface {
 	Endpoint() netip.AddrPort
 	// Meet joins the member that is said to listen there. It never blocks.
 	Meet(netip.AddrPort)
+}
+
+// truster is a Membership that can be told of members that are known to run.
+type truster interface {
+	// Vouch replaces the list of their names. It never blocks.
+	Vouch([]string)
 }
 
 // heartbeat returns the one that a nil Heartbeat stands for.

@@ -180,8 +180,8 @@ func (r *Runner) update(offers []election.Offer) {
 	r.signal()
 }
 
-// beat takes what heartbeats tell of the other members. Those that nobody has
-// configured are made known to the membership.
+// beat takes what heartbeats tell of the other members. The membership learns where
+// those are that nobody has configured, and who is heard.
 func (r *Runner) beat(peers []heartbeat.Peer) {
 	if m, ok := r.config.Membership.(meeter); ok {
 		for i := range peers {
@@ -189,6 +189,15 @@ func (r *Runner) beat(peers []heartbeat.Peer) {
 				m.Meet(addr)
 			}
 		}
+	}
+	if m, ok := r.config.Membership.(truster); ok {
+		var heard []string
+		for i := range peers {
+			if !peers[i].Silent && !peers[i].Dead && !peers[i].Gone {
+				heard = append(heard, peers[i].Node)
+			}
+		}
+		m.Vouch(heard)
 	}
 	for i := range peers {
 		// What the kernel answers for itself (Interface) outlives the process.

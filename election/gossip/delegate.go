@@ -130,9 +130,16 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 	}
 }
 
+// vouchedFor is for how long a member that does not answer is kept because
+// somebody vouches for it. What it offers may change meanwhile, and nobody here
+// would know.
+const vouchedFor = 30 * time.Second
+
 // verify asks a member that is said to be dead until it does not answer, or is
-// said to be alive again.
+// said to be alive again. One that is vouched for is joined again meanwhile, and
+// learns so what is said of it.
 func (e *engine) verify(list *memberlist.Memberlist, m *member) {
+	began := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -142,17 +149,21 @@ func (e *engine) verify(list *memberlist.Memberlist, m *member) {
 		case <-timer.C:
 		}
 		e.mu.Lock()
-		node := m.node
+		node, addr := m.node, m.addr
 		e.mu.Unlock()
 		_, err := list.Ping(node.Name, &net.UDPAddr{IP: node.Addr, Port: int(node.Port)})
+		vouched := err != nil && time.Since(began) < vouchedFor && e.gossip.isVouched(node.Name)
 		e.mu.Lock()
 		doubted := m.doubted
-		if doubted && err != nil {
+		if doubted && err != nil && !vouched {
 			e.gone(m, "failed")
 		}
 		e.mu.Unlock()
-		if !doubted || err != nil {
+		if !doubted || err != nil && !vouched {
 			return
+		}
+		if vouched {
+			_ = e.exchange(addr) // says the same as the probe
 		}
 		timer.Reset(e.gossip.cfg.ProbeInterval)
 	}

@@ -40,6 +40,40 @@ func TestMemberThatAnswersIsNotTakenForDead(t *testing.T) {
 	})
 }
 
+// A member that is starved answers no probe in time, and is joined again.
+func TestMemberThatIsVouchedForIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 3)
+		nodes := s.cluster(3)
+		vouch := func(names ...string) {
+			for _, n := range nodes {
+				n.Vouch(names)
+			}
+		}
+		vouch("node-0", "node-1", "node-2")
+		s.Partition([]netip.Addr{simAddr(0)})
+		time.Sleep(vouchedFor / 2)
+		require.Zero(t, nodes[1].Stats().Leaves)
+		nodes[0].Publish(offer(7))
+		s.Heal()
+		within(t, time.Second, nodes[1].saw("node-0", 7))
+		time.Sleep(time.Minute)
+		require.Zero(t, nodes[1].Stats().Leaves, "all is well again")
+
+		s.Partition([]netip.Addr{simAddr(0)})
+		time.Sleep(vouchedFor / 2)
+		vouch("node-1", "node-2")
+		within(t, time.Second, nodes[1].misses("node-0"), "nobody hears it any more")
+		s.Heal()
+		within(t, 2*time.Second, nodes[1].saw("node-0", 7))
+
+		vouch("node-0", "node-1", "node-2")
+		s.Partition([]netip.Addr{simAddr(0)})
+		within(t, vouchedFor+2*time.Second, nodes[1].misses("node-0"), "not for ever")
+		end(nodes...)
+	})
+}
+
 // What a member offered before it was taken for dead is void, even if it never
 // changed: it may have been stopped, and have lost what it says it holds.
 func TestMemberThatReturnsMustSayAgainWhatItOffers(t *testing.T) {

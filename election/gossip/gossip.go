@@ -25,6 +25,7 @@ type Gossip struct {
 	published *election.Offer // the last one, until an engine takes it
 	engine    *engine         // nil before Run
 	endpoint  netip.AddrPort  // where others reach this member, once Run knows
+	vouched   map[string]bool // the members that somebody vouches for; never changed
 	count     counters
 
 	clock func() time.Time // the wall clock
@@ -116,6 +117,28 @@ func (g *Gossip) Meet(addr netip.AddrPort) {
 		}
 	}
 	g.met.tell(addr, time.Now())
+}
+
+// Vouch replaces the list of the members that are known to run by other means, as
+// package election/heartbeat hears them. On a machine that is so busy that the
+// answers to its probes come late, memberlist takes members for dead that are not.
+// One that is vouched for is asked, and joined again, for half a minute before it is
+// given up. Vouch never blocks.
+func (g *Gossip) Vouch(nodes []string) {
+	vouched := make(map[string]bool, len(nodes))
+	for _, node := range nodes {
+		vouched[node] = true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.vouched = vouched
+}
+
+// isVouched reports whether the member is vouched for.
+func (g *Gossip) isVouched(node string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.vouched[node]
 }
 
 // Endpoint returns where other members reach this one, which is what their Meet
