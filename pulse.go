@@ -131,12 +131,12 @@ func (s *situation) members(p, before *plan) []election.Offer {
 	return all
 }
 
-// beaten reports whether all other members beat: then they know for how long they
-// must wait for this one, should its process not run.
+// beaten reports whether all other members beat, or have until lately: then they
+// know for how long they must wait for this one, should its process not run.
 func (s *situation) beaten() bool {
 	return !slices.ContainsFunc(s.others, func(o election.Offer) bool {
-		peer, beats := s.peer(o.Node)
-		return !beats || peer.Silent
+		_, beats := s.peer(o.Node)
+		return !beats
 	})
 }
 
