@@ -136,13 +136,13 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 const vouchedFor = 30 * time.Second
 
 // verify asks a member that is said to be dead until it does not answer, or is
-// said to be alive again. One that is vouched for is joined again meanwhile, and
-// learns so what is said of it.
+// said to be alive again. Meanwhile it is joined again, if gossip does not tell it
+// soon what is said of it.
 func (e *engine) verify(list *memberlist.Memberlist, m *member) {
 	began := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for round := 0; ; round++ {
 		select {
 		case <-e.ctx.Done():
 			return
@@ -162,8 +162,8 @@ func (e *engine) verify(list *memberlist.Memberlist, m *member) {
 		if !doubted || err != nil && !vouched {
 			return
 		}
-		if vouched {
-			_ = e.exchange(addr) // says the same as the probe
+		if round > 0 {
+			_ = e.exchange(addr) // says no more than the probe
 		}
 		timer.Reset(e.gossip.cfg.ProbeInterval)
 	}
