@@ -70,7 +70,9 @@
 // For memberlist one member's word is enough, and one that was cut off says of
 // all others that they are dead when it returns. So a member that is said to be
 // dead is asked first, which takes the 30 ms of a probe's timeout, and stays live
-// as long as it answers.
+// as long as it answers. On a machine that is so busy that no answer comes in time,
+// whoever hears it by other means can say so ([Gossip.Vouch]): then it is asked for
+// half a minute, and joined again.
 //
 // What a member offered before it was taken for dead stays void when it returns:
 // it may have been stopped, and not know yet that it lost what it held. It is
