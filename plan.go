@@ -91,7 +91,6 @@ type plan struct {
 	others      []election.Offer // the other members: those that the membership knows, and those kept
 	kept        map[string]kept
 	pulse       pulse
-	beaten      bool                             // all other members beat
 	stations    map[election.HardwareAddr]string // the members, live and former ones, whose these are
 	exchange    bool                             // an exchange with another member is wanted now
 	wake        time.Duration                    // when time alone changes the plan; zero for never
@@ -120,7 +119,6 @@ func (s *situation) next(before *plan) *plan {
 	p.members = members
 	p.wakeAt(s.now, wake)
 	p.pulse = s.pulse(p, before.pulse)
-	p.beaten = s.beaten()
 	p.offer = election.Offer{
 		Node: s.config.Name, Config: s.roster.digest, Labels: s.config.Labels, Hardware: hardware(s.facts),
 		Members: p.members.count,

@@ -183,26 +183,22 @@ func (r *Runner) update(offers []election.Offer) {
 // beat takes what heartbeats tell of the other members. The membership learns where
 // those are that nobody has configured, and who is heard.
 func (r *Runner) beat(peers []heartbeat.Peer) {
-	if m, ok := r.config.Membership.(meeter); ok {
-		for i := range peers {
-			if addr, err := netip.ParseAddrPort(peers[i].Membership); err == nil && !peers[i].Silent {
-				m.Meet(addr)
-			}
-		}
-	}
-	if m, ok := r.config.Membership.(truster); ok {
-		var heard []string
-		for i := range peers {
-			if !peers[i].Silent && !peers[i].Dead && !peers[i].Gone {
-				heard = append(heard, peers[i].Node)
-			}
-		}
-		m.Vouch(heard)
-	}
+	meeter, meets := r.config.Membership.(meeter)
+	truster, trusts := r.config.Membership.(truster)
+	var heard []string
 	for i := range peers {
-		// What the kernel answers for itself (Interface) outlives the process.
 		p := &peers[i]
+		if addr, err := netip.ParseAddrPort(p.Membership); meets && err == nil && !p.Silent {
+			meeter.Meet(addr)
+		}
+		if !p.Silent && !p.Dead && !p.Gone {
+			heard = append(heard, p.Node)
+		}
+		// What the kernel answers for itself (Interface) outlives the process.
 		p.Dead = p.Dead || p.Gone && r.config.Bind != announce.Interface
+	}
+	if trusts {
+		truster.Vouch(heard)
 	}
 	r.mu.Lock()
 	r.peers = peers
@@ -404,7 +400,7 @@ func (l *loop) turn(background *group, now time.Duration) error {
 	}
 	l.config.Membership.Publish(after.offer)
 	lease := l.lease.byTurn
-	if after.beaten {
+	if s.beaten() {
 		lease = l.config.Lease
 	}
 	l.lease.among(lease, now)

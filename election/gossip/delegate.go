@@ -152,14 +152,14 @@ func (e *engine) verify(list *memberlist.Memberlist, m *member) {
 		node, addr := m.node, m.addr
 		e.mu.Unlock()
 		_, err := list.Ping(node.Name, &net.UDPAddr{IP: node.Addr, Port: int(node.Port)})
-		vouched := err != nil && time.Since(began) < vouchedFor && e.gossip.isVouched(node.Name)
+		alive := err == nil || time.Since(began) < vouchedFor && e.gossip.isVouched(node.Name)
 		e.mu.Lock()
 		doubted := m.doubted
-		if doubted && err != nil && !vouched {
+		if doubted && !alive {
 			e.gone(m, "failed")
 		}
 		e.mu.Unlock()
-		if !doubted || err != nil && !vouched {
+		if !doubted || !alive {
 			return
 		}
 		if round > 0 {

@@ -262,24 +262,16 @@ func (c *core) judge(now time.Duration, p *peer) time.Duration {
 	}
 	p.state = alive
 	before := p.verdict
+	p.verdict = unanswered
 	switch {
 	case p.refused && p.object == 0:
-		p.verdict = gone
-	case p.excused:
-		p.verdict = stalled
-	default:
-		p.verdict = unanswered
-	}
-	c.changed = c.changed || p.verdict != before
-	switch {
-	case p.verdict == gone:
-		p.again = now + recheck*patience
+		p.verdict, p.again = gone, now+recheck*patience
 		c.count.gone.Add(1)
 		if before != gone {
 			c.logger.Info("the process of a member has ended", "member", p.name, "silent", now-p.heard)
 		}
 	case p.excused:
-		p.again = now + recheck*patience
+		p.verdict, p.again = stalled, now+recheck*patience
 		c.count.excused.Add(1)
 	case p.agree+p.object > 0 && p.agree <= p.object,
 		p.agree+p.object == 0 && c.voices[p.link].besides(p.hw) <= p.heard:
@@ -294,6 +286,7 @@ func (c *core) judge(now time.Duration, p *peer) time.Duration {
 		c.changed = true
 		return 0
 	}
+	c.changed = c.changed || p.verdict != before
 	return p.again
 }
 

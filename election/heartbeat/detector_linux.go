@@ -329,9 +329,7 @@ func (t *thread) knock(membership string) {
 
 // hark tells the core which knocks were refused, and ends those that are old.
 func (t *thread) hark(now time.Duration) {
-	if len(t.knocks) == 0 {
-		return
-	}
+	before := len(t.knocks)
 	t.knocks = slices.DeleteFunc(t.knocks, func(k knock) bool {
 		errno, err := unix.GetsockoptInt(k.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		refused := err == nil && unix.Errno(errno) == unix.ECONNREFUSED
@@ -344,5 +342,7 @@ func (t *thread) hark(now time.Duration) {
 		}
 		return over
 	})
-	t.listen()
+	if len(t.knocks) < before {
+		t.listen()
+	}
 }
