@@ -73,8 +73,10 @@ func (p Profile) validate() error {
 
 // Lease returns for how long a node answers after its last heartbeat, should its
 // process not run, unless Config.Lease says otherwise: a second, or twice the time
-// of Detection if that is longer.
-func (p Profile) Lease() time.Duration { return max(time.Second, 2*p.Detection()) }
+// of Detection if that is longer, but less than the 5 s that the others wait at most.
+func (p Profile) Lease() time.Duration {
+	return min(max(time.Second, 2*p.Detection()), keptFor*19/20)
+}
 
 // Detection returns within what time a node that nobody can hear any more, its
 // kernel included, is taken for dead.
