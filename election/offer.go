@@ -31,6 +31,25 @@ const (
 	Joining Reason = 7
 	// Disputed means that a station outside of the cluster uses the address.
 	Disputed Reason = 8
+	// Isolated means that the member hears no other station on the segments of the
+	// address, though there are some.
+	Isolated Reason = 9
+	// Unheard means that none of the members which the member hears on the segments
+	// of the address hears it.
+	Unheard Reason = 10
+	// Damped means that the link of the address failed soon after it had come up.
+	Damped Reason = 11
+	// Fenced means that the member's process did not run in time, and the others
+	// were not heard since.
+	Fenced Reason = 12
+	// NameTaken means that a member which started earlier has the member's name.
+	NameTaken Reason = 13
+	// Unconfirmed means that the member has changed its offer, and the new one has
+	// not arrived. No member says that of itself.
+	Unconfirmed Reason = 14
+	// Unreachable means that the member is not heard on the segments of the address.
+	// No member says that of itself.
+	Unreachable Reason = 15
 )
 
 var reasonNames = [...]string{
@@ -43,6 +62,13 @@ var reasonNames = [...]string{
 	Draining:    "draining",
 	Joining:     "joining",
 	Disputed:    "disputed by another station",
+	Isolated:    "no other station is heard",
+	Unheard:     "not heard by the other members",
+	Damped:      "link failed again and again",
+	Fenced:      "process did not run in time",
+	NameTaken:   "another member has its name",
+	Unconfirmed: "its newest offer has not arrived",
+	Unreachable: "not heard on the segment",
 }
 
 // String returns the reason in words.

@@ -1,0 +1,48 @@
+package election
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Local is the member that runs in this process, as its Runner tells it to whatever
+// carries its offers: a membership engine, or the segment.
+type Local struct {
+	// Name is the member's name, of 1 to 512 bytes.
+	Name string
+	// Instance tells the starts of one name apart. It is the same wherever this
+	// start appears, so that two ways to one member are known to lead to one.
+	Instance uint64
+	// Cluster is the cluster's name. Members of different clusters do not see each
+	// other.
+	Cluster string
+	// Derive returns the key of 32 bytes for a protocol between the members, named
+	// by purpose: the same on all members, and neither the cluster's secret nor the
+	// key for another purpose follows from it. It returns nil, and may itself be
+	// nil, if the cluster has no secret.
+	Derive func(purpose string) []byte
+	// Learned delivers where other members can be joined, as they were heard of
+	// elsewhere. If nil, nobody is heard of elsewhere.
+	Learned <-chan netip.AddrPort
+}
+
+// Key returns the key for purpose, or nil if the cluster has no secret.
+func (l *Local) Key(purpose string) []byte {
+	if l.Derive == nil {
+		return nil
+	}
+	return l.Derive(purpose)
+}
+
+// Membership is what a membership engine tells of the other members: a whole
+// picture each time.
+type Membership struct {
+	// Offers are the offers of all other live members. A member whose offer is not
+	// known, or is void, has one with only its Node.
+	Offers []Offer
+	// Endpoint is where other members reach this one's engine; invalid if nowhere.
+	Endpoint netip.AddrPort
+	// Detection is the shortest time after which the others may
+	// declare a member dead that does not answer. If zero, it is not known.
+	Detection time.Duration
+}
