@@ -19,14 +19,14 @@ import (
 	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/election/gossip"
 	"github.com/l2vip/l2vip/health"
-	"github.com/l2vip/l2vip/internal/testnet"
+	"github.com/l2vip/l2vip/internal/testnet/memnet"
 )
 
 // cluster is whole Runners with real gossip on a network in memory, for tests in
 // a synctest bubble: hours pass in an instant, and nothing is left to chance.
 type cluster struct {
 	*testing.T
-	network *testnet.Network
+	network *memnet.Network
 	segment *segment
 	nodes   []*node
 	rest    sync.WaitGroup // what is left of processes that were killed
@@ -36,7 +36,7 @@ type cluster struct {
 type node struct {
 	*l2vip.Runner
 	name    string
-	host    *testnet.Host
+	host    *memnet.Host
 	station *station
 	app     *health.Switch
 	stop    func() error // cancels Run and returns what it returned
@@ -82,7 +82,7 @@ func (c *cluster) resume(n *node) {
 // newCluster starts n nodes, each changed by what configure does to its
 // configuration, which announces vip. It waits until one holds it.
 func newCluster(t *testing.T, n int, configure func(i int, c *l2vip.Config)) *cluster {
-	c := &cluster{T: t, network: testnet.NewNetwork(testnet.NetworkConfig{}), segment: newSegment()}
+	c := &cluster{T: t, network: memnet.NewNetwork(memnet.NetworkConfig{}), segment: newSegment()}
 	for i := range n {
 		c.nodes = append(c.nodes, &node{name: fmt.Sprintf("front-%d", i), host: c.network.Host(nodeAddr(i))})
 		c.start(i, configure)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l2vip/l2vip/election"
-	"github.com/l2vip/l2vip/internal/testnet"
+	"github.com/l2vip/l2vip/internal/testnet/memnet"
 )
 
 // node is an engine that runs, and what it has said so far.
@@ -178,14 +178,14 @@ func largeOffer(revision uint64, entries int) election.Offer {
 
 // sim is a cluster on a network in memory.
 type sim struct {
-	*testnet.Network
+	*memnet.Network
 	t     *testing.T
 	peers []string
 }
 
 // newSim returns a network; the first that many nodes are everybody's peers.
 func newSim(t *testing.T, peers int) *sim {
-	s := &sim{Network: testnet.NewNetwork(testnet.NetworkConfig{}), t: t}
+	s := &sim{Network: memnet.NewNetwork(memnet.NetworkConfig{}), t: t}
 	for i := range peers {
 		s.peers = append(s.peers, simAddr(i).String())
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l2vip/l2vip/internal/testnet"
+	"github.com/l2vip/l2vip/internal/testnet/memnet"
 )
 
 // meeting makes a node meet host i before it runs.
@@ -76,7 +76,7 @@ func TestMeetIgnores(t *testing.T) {
 
 // dials counts the streams of a host that were opened.
 type dials struct {
-	*testnet.Host
+	*memnet.Host
 	count atomic.Int64
 }
 

@@ -1,22 +1,8 @@
-// Package testnet hands out networks to test against: one in memory, for logic
-// under [testing/synctest], and one of real network namespaces, for everything
-// that touches a wire. It imports none of the module's packages and hands out
-// standard types: [net.PacketConn], [net.Listener], [net.Conn].
-//
-// # In memory
-//
-// A [Network] joins [Host]s. A host's ListenPacket, Listen and DialContext have
-// the shape of [net.ListenConfig] and [net.Dialer], so a host is what a program
-// takes as its network. Datagrams and streams take a latency, datagrams are
-// lost with a probability and a seed, [Network.Partition] cuts hosts from each
-// other, [Host.Crash] is a killed process and [Host.PowerOff] a dead machine.
-//
-// Nothing runs in the background: what is sent is queued at the receiver with
-// the time of its arrival, and who reads waits for that time. So there is no
-// goroutine to join, time under synctest advances only when everybody waits,
-// and the same program sees the same network in each run.
-//
-// # A lab
+// Package testnet hands out networks to test against: labs of real network
+// namespaces, for everything that touches a wire. Networks in memory, for logic
+// under [testing/synctest], are in package memnet. Package testnet imports none of
+// the module's packages and hands out standard types: [net.PacketConn],
+// [net.Listener], [net.Conn].
 //
 // A [Lab] is a switch and the nodes plugged into it, each in a network namespace
 // of its own:

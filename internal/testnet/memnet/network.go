@@ -1,4 +1,4 @@
-package testnet
+package memnet
 
 import (
 	"context"
@@ -27,8 +27,8 @@ const (
 
 // NetworkConfig describes a [Network]. The zero value is a good one.
 type NetworkConfig struct {
-	// Latency is how long a datagram or a piece of a stream travels. Zero
-	// means 200 µs, a negative value no time at all.
+	// Latency is how long a datagram or a piece of a stream travels. If
+	// zero, 200 µs; if negative, no time at all.
 	Latency time.Duration
 	// Loss is the probability, 0 to 1, that a datagram is lost. Streams lose
 	// nothing.

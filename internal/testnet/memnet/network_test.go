@@ -1,4 +1,4 @@
-package testnet_test
+package memnet_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/nettest"
 
-	"github.com/l2vip/l2vip/internal/testnet"
+	"github.com/l2vip/l2vip/internal/testnet/memnet"
 )
 
 var (
@@ -26,7 +26,7 @@ var (
 	addrC = netip.MustParseAddr("2001:db8::3")
 )
 
-func listenPacket(t *testing.T, h *testnet.Host, address string) net.PacketConn {
+func listenPacket(t *testing.T, h *memnet.Host, address string) net.PacketConn {
 	t.Helper()
 	c, err := h.ListenPacket(t.Context(), "udp", address)
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func listenPacket(t *testing.T, h *testnet.Host, address string) net.PacketConn 
 	return c
 }
 
-func listen(t *testing.T, h *testnet.Host, address string) net.Listener {
+func listen(t *testing.T, h *memnet.Host, address string) net.Listener {
 	t.Helper()
 	l, err := h.Listen(t.Context(), "tcp", address)
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func listen(t *testing.T, h *testnet.Host, address string) net.Listener {
 }
 
 // connect returns both ends of a stream from a to b.
-func connect(t *testing.T, a, b *testnet.Host) (near, far net.Conn) {
+func connect(t *testing.T, a, b *memnet.Host) (near, far net.Conn) {
 	t.Helper()
 	l := listen(t, b, net.JoinHostPort(b.Addr().String(), "0"))
 	near, err := a.DialContext(t.Context(), "tcp", l.Addr().String())
@@ -74,7 +74,7 @@ func send(t *testing.T, from, to net.PacketConn, text string) {
 
 func TestDatagramTakesTheLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{Latency: 3 * time.Millisecond})
+		n := memnet.NewNetwork(memnet.NetworkConfig{Latency: 3 * time.Millisecond})
 		a := listenPacket(t, n.Host(addrA), "10.0.0.1:7")
 		b := listenPacket(t, n.Host(addrB), "10.0.0.2:8")
 		start := time.Now()
@@ -104,7 +104,7 @@ func TestDatagramTakesTheLatency(t *testing.T) {
 
 func TestDatagramQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{})
+		n := memnet.NewNetwork(memnet.NetworkConfig{})
 		a := listenPacket(t, n.Host(addrA), ":0")
 		b := listenPacket(t, n.Host(addrB), "10.0.0.2:0")
 		for range 5000 {
@@ -123,7 +123,7 @@ func TestDatagramQueueIsBounded(t *testing.T) {
 func TestLossIsTheSeeds(t *testing.T) {
 	lost := func(seed uint64) (pattern []bool) {
 		synctest.Test(t, func(t *testing.T) {
-			n := testnet.NewNetwork(testnet.NetworkConfig{Loss: 0.3, Seed: seed})
+			n := memnet.NewNetwork(memnet.NetworkConfig{Loss: 0.3, Seed: seed})
 			a := listenPacket(t, n.Host(addrA), "10.0.0.1:0")
 			b := listenPacket(t, n.Host(addrB), "10.0.0.2:0")
 			for range 1000 {
@@ -153,7 +153,7 @@ func TestLossIsTheSeeds(t *testing.T) {
 
 func TestConnectedDatagrams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{})
+		n := memnet.NewNetwork(memnet.NetworkConfig{})
 		b := listenPacket(t, n.Host(addrB), "0.0.0.0:53")
 		stranger := listenPacket(t, n.Host(addrA), "10.0.0.1:0")
 		c, err := n.Host(addrA).DialContext(t.Context(), "udp", "10.0.0.2:53")
@@ -177,7 +177,7 @@ func TestConnectedDatagrams(t *testing.T) {
 
 func TestBlockedCallsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{})
+		n := memnet.NewNetwork(memnet.NetworkConfig{})
 		p := listenPacket(t, n.Host(addrA), "10.0.0.1:0")
 		l := listen(t, n.Host(addrA), "10.0.0.1:0")
 		near, far := connect(t, n.Host(addrA), n.Host(addrB))
@@ -236,7 +236,7 @@ func TestBlockedCallsEnd(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{})
+		n := memnet.NewNetwork(memnet.NetworkConfig{})
 		a, c := n.Host(addrA), n.Host(addrC)
 		ctx := t.Context()
 		require.Same(t, a, n.Host(netip.MustParseAddr("::ffff:10.0.0.1")))
@@ -282,7 +282,7 @@ func TestAddresses(t *testing.T) {
 
 func TestStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{Latency: time.Millisecond})
+		n := memnet.NewNetwork(memnet.NetworkConfig{Latency: time.Millisecond})
 		start := time.Now()
 		near, far := connect(t, n.Host(addrA), n.Host(addrB))
 		require.Equal(t, 2*time.Millisecond, time.Since(start), "there and back")
@@ -311,7 +311,7 @@ func TestStream(t *testing.T) {
 
 func TestStreamHalfClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{})
+		n := memnet.NewNetwork(memnet.NetworkConfig{})
 		near, far := connect(t, n.Host(addrA), n.Host(addrB))
 		_, err := near.Write([]byte("question"))
 		require.NoError(t, err)
@@ -332,7 +332,7 @@ func TestStreamHalfClosed(t *testing.T) {
 
 func TestStreamWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{})
+		n := memnet.NewNetwork(memnet.NetworkConfig{})
 		near, far := connect(t, n.Host(addrA), n.Host(addrB))
 		big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB
 		var written bool
@@ -355,7 +355,7 @@ func TestStreamWindow(t *testing.T) {
 
 func TestPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{Latency: time.Millisecond})
+		n := memnet.NewNetwork(memnet.NetworkConfig{Latency: time.Millisecond})
 		ha, hb, hc := n.Host(addrA), n.Host(addrB), n.Host(addrC)
 		a, b, c := listenPacket(t, ha, "10.0.0.1:1"), listenPacket(t, hb, "10.0.0.2:1"), listenPacket(t, hc, "[2001:db8::3]:1")
 		near, far := connect(t, ha, hb)
@@ -407,7 +407,7 @@ func TestPartition(t *testing.T) {
 
 func TestCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{Latency: time.Millisecond})
+		n := memnet.NewNetwork(memnet.NetworkConfig{Latency: time.Millisecond})
 		ha, hb := n.Host(addrA), n.Host(addrB)
 		a, b := listenPacket(t, ha, "10.0.0.1:1"), listenPacket(t, hb, "10.0.0.2:1")
 		l := listen(t, hb, "10.0.0.2:2")
@@ -442,7 +442,7 @@ func TestCrash(t *testing.T) {
 
 func TestPowerOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{Latency: time.Millisecond})
+		n := memnet.NewNetwork(memnet.NetworkConfig{Latency: time.Millisecond})
 		ha, hb := n.Host(addrA), n.Host(addrB)
 		listen(t, hb, "10.0.0.2:2")
 		near, _ := connect(t, ha, hb)
@@ -471,7 +471,7 @@ func TestPowerOff(t *testing.T) {
 
 func TestCrashEndsADial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{})
+		n := memnet.NewNetwork(memnet.NetworkConfig{})
 		h := n.Host(addrA)
 		time.AfterFunc(time.Second, h.Crash)
 		_, err := h.DialContext(t.Context(), "tcp", "10.0.0.2:2") // nobody has that address
@@ -481,7 +481,7 @@ func TestCrashEndsADial(t *testing.T) {
 
 func TestFullBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{Latency: -1})
+		n := memnet.NewNetwork(memnet.NetworkConfig{Latency: -1})
 		a := n.Host(addrA)
 		l := listen(t, a, "10.0.0.1:1")
 		var conns []net.Conn
@@ -505,7 +505,7 @@ func TestFullBacklog(t *testing.T) {
 
 func TestStreamIsAConn(t *testing.T) {
 	nettest.TestConn(t, func() (near, far net.Conn, stop func(), err error) {
-		n := testnet.NewNetwork(testnet.NetworkConfig{Latency: 10 * time.Microsecond})
+		n := memnet.NewNetwork(memnet.NetworkConfig{Latency: 10 * time.Microsecond})
 		l, err := n.Host(addrB).Listen(t.Context(), "tcp", "10.0.0.2:0")
 		if err != nil {
 			return nil, nil, nil, err
