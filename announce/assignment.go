@@ -60,6 +60,8 @@ type Assignment struct {
 	// address once more at once, without repeats, as one that is defended is
 	// (RFC 5227 section 2.4).
 	Defense uint64
+	// Quiet answers for the address and sends no announcements.
+	Quiet bool
 }
 
 // limitedBroadcast is everybody on the segment (RFC 919).

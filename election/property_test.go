@@ -206,7 +206,7 @@ func TestOwnersAreCandidates(t *testing.T) {
 					candidates = append(candidates, o.Node)
 				}
 			}
-			if len(live) >= p.MinMembers && len(candidates) > 0 {
+			if d.Members >= p.MinMembers && len(candidates) > 0 {
 				require.Contains(t, candidates, d.Owner)
 			} else {
 				require.Empty(t, d.Owner)
@@ -224,7 +224,7 @@ func TestOwnersAreSticky(t *testing.T) {
 		next := v.Next(p, live)
 		for d := range next.Decisions() {
 			holder, ok := next.Offer(d.Holder)
-			if !ok || !offers(holder, d) || next.Members() < p.MinMembers {
+			if !ok || !offers(holder, d) || d.Members < p.MinMembers {
 				continue
 			}
 			if d.Owner == d.Holder {

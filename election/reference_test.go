@@ -45,14 +45,15 @@ func (before reference) next(p election.Policy, live []election.Offer) reference
 		slices.SortFunc(candidates, byElection)
 		holders := filter(all, func(c claimant) bool { return c.Holds })
 
-		d := election.Decision{Addr: addr, Service: service, Holders: len(holders), Term: last.Term}
+		heard := filter(all, func(c claimant) bool { return c.Reason != election.Unreachable && c.Reason != election.Isolated })
+		d := election.Decision{Addr: addr, Service: service, Holders: len(holders), Members: len(heard), Term: last.Term}
 		for _, c := range all {
 			d.Term = max(d.Term, c.Term)
 		}
 		if len(holders) > 0 {
 			d.Holder = referenceHolder(holders, candidates)
 		}
-		if len(newest) >= p.MinMembers && len(candidates) > 0 {
+		if len(heard) >= p.MinMembers && len(candidates) > 0 {
 			d.Owner = candidates[0].node
 			if i := slices.IndexFunc(candidates, func(c claimant) bool { return c.node == d.Holder }); i >= 0 {
 				d.Owner = d.Holder

@@ -11,7 +11,8 @@ import (
 // Policy is what the members of a cluster agree on. It must be alike on all.
 type Policy struct {
 	// MinMembers is the quorum: how many members, itself included, a member must
-	// see for any address to have an owner. Zero and one ask for none but itself.
+	// see that have an address, for the address to have an owner. Zero and one ask for
+	// none but itself.
 	MinMembers int
 }
 
@@ -30,6 +31,9 @@ type Decision struct {
 	Holder string
 	// Holders is how many members hold the address.
 	Holders int
+	// Members is how many members have the address and are heard where its clients
+	// are: those that count towards the quorum.
+	Members int
 	// Term is the highest term that any member or this view has seen for the
 	// address; the next claim's is one more. It is forgotten only when no live
 	// member has the address configured any more.
@@ -64,7 +68,6 @@ type seat struct {
 // itself changes nothing, so any number may run at once.
 func (v *View) Next(p Policy, live []Offer) *View {
 	next := &View{offers: normalise(live)}
-	quorum := len(next.offers) >= p.MinMembers
 	if len(next.offers) > 0 {
 		next.decisions = make([]Decision, 0, len(next.offers[0].Entries))
 	}
@@ -103,18 +106,21 @@ func (v *View) Next(p Policy, live []Offer) *View {
 		if len(before) > 0 && before[0].Addr == addr {
 			last = before[0]
 		}
-		next.decisions = append(next.decisions, decide(last, seats, quorum))
+		next.decisions = append(next.decisions, decide(last, seats, p.MinMembers))
 	}
 }
 
 // decide returns the decision after last for the address of all seats.
-func decide(last Decision, seats []seat, quorum bool) Decision {
+func decide(last Decision, seats []seat, quorum int) Decision {
 	d := Decision{Addr: last.Addr, Service: serviceOf(seats), Term: last.Term}
 
 	var holder, settled *seat
 	for i := range seats {
 		s := &seats[i]
 		d.Term = max(d.Term, s.entry.Term)
+		if s.counts() {
+			d.Members++
+		}
 		if s.entry.Holds {
 			d.Holders++
 			holder = s
@@ -129,7 +135,7 @@ func decide(last Decision, seats []seat, quorum bool) Decision {
 	if holder != nil {
 		d.Holder = holder.offer.Node
 	}
-	if !quorum {
+	if d.Members < quorum {
 		return d
 	}
 
@@ -210,6 +216,11 @@ func prefer(seats []*seat, good func(*seat) bool) []*seat {
 		return seats
 	}
 	return chosen
+}
+
+// counts reports whether the member is heard where the address's clients are.
+func (s *seat) counts() bool {
+	return s.entry.Reason != Unreachable && s.entry.Reason != Isolated
 }
 
 // candidate reports whether the member may own the address for service.

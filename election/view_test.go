@@ -66,8 +66,8 @@ func TestViewAnswers(t *testing.T) {
 	assert.False(t, ok)
 
 	assert.Equal(t, []election.Decision{
-		{Addr: theAddress, Service: "web", Owner: "b", Holder: "d", Holders: 1, Takeover: true},
-		{Addr: other, Service: "mail", Owner: "c"},
+		{Addr: theAddress, Service: "web", Owner: "b", Holder: "d", Holders: 1, Members: 5, Takeover: true},
+		{Addr: other, Service: "mail", Owner: "c", Members: 1},
 	}, decisions(v))
 	_, ok = v.Owner(netip.MustParseAddr("192.168.122.102"))
 	assert.False(t, ok)
@@ -149,12 +149,13 @@ func TestReasons(t *testing.T) {
 	// The numbers are part of the protocol.
 	for n, reason := range []election.Reason{
 		election.Offered, election.NotSelected, election.NoInterface, election.LinkDown, election.NotBound,
-		election.NotReady, election.Draining, election.Joining, election.Disputed,
+		election.NotReady, election.Draining, election.Joining, election.Disputed, election.Isolated, election.Unheard,
+		election.Damped, election.Fenced, election.NameTaken, election.Unconfirmed, election.Unreachable,
 	} {
 		assert.EqualValues(t, n, reason)
 		assert.NotContains(t, reason.String(), "reason")
 	}
-	assert.Equal(t, "reason 9", election.Reason(9).String())
+	assert.Equal(t, "reason 16", election.Reason(16).String())
 	assert.Equal(t, "reason 255", election.Reason(255).String())
 }
 

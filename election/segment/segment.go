@@ -69,6 +69,8 @@ type LinkReport struct {
 	// Isolated says that no other station is heard on it at all, though members were
 	// heard before and every station that is known was asked.
 	Isolated bool
+	// Stations says that other stations than members are known on it.
+	Stations bool
 	// Unheard says that of the members which are heard on it, and are not isolated
 	// themselves, none hears this one.
 	Unheard bool
