@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/l2vip/l2vip/internal/neighbor"
 	"github.com/l2vip/l2vip/internal/testnet/memnet"
 )
 
@@ -31,4 +32,28 @@ func ExampleNetwork() {
 	n, _, err := server.ReadFrom(buf)
 	fmt.Println(string(buf[:n]), err)
 	// Output: hello <nil>
+}
+
+func ExampleSwitch() {
+	network := memnet.NewSwitch(memnet.SwitchConfig{})
+	network.Station("gateway", netip.MustParseAddr("192.0.2.1"))
+	front := network.Station("front-0", netip.MustParseAddr("192.0.2.10"))
+
+	process := front.Start()
+	defer process.Kill()
+	port, err := process.Open(2)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	probe, err := neighbor.Probe(netip.MustParseAddr("192.0.2.1"), front.Link(2).HardwareAddr())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _ = port.Write(probe)
+	answer := make([]byte, 1514)
+	n, err := port.Read(answer)
+	fmt.Println(netip.AddrFrom4([4]byte(answer[28:n])), "is used", err)
+	// Output: 192.0.2.1 is used <nil>
 }

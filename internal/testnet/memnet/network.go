@@ -186,20 +186,7 @@ func digest(addr netip.Addr) uint64 {
 // wait releases the network until s is broadcast, the time has come (zero:
 // never) or done is closed.
 func (n *Network) wait(s *notice, until time.Time, done <-chan struct{}) {
-	changed := s.channel()
-	n.mu.Unlock()
-	defer n.mu.Lock()
-	var timeout <-chan time.Time
-	if !until.IsZero() {
-		timer := time.NewTimer(time.Until(until))
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case <-changed:
-	case <-timeout:
-	case <-done:
-	}
+	wait(&n.mu, s, until, done)
 }
 
 // travel waits until from reaches to and something sent then has arrived. It
@@ -224,7 +211,8 @@ func (n *Network) travel(ctx context.Context, from *Host, life uint64, to netip.
 	}
 }
 
-// notice wakes everybody who waits for it. It is guarded by the network's lock.
+// notice wakes all goroutines that wait for it. It is guarded by the lock of what
+// it is about.
 type notice struct{ ch chan struct{} }
 
 func (s *notice) channel() <-chan struct{} {
@@ -238,6 +226,25 @@ func (s *notice) broadcast() {
 	if s.ch != nil {
 		close(s.ch)
 		s.ch = nil
+	}
+}
+
+// wait unlocks mu until s is broadcast, the time has come (zero: never) or done is
+// closed.
+func wait(mu *sync.Mutex, s *notice, until time.Time, done <-chan struct{}) {
+	changed := s.channel()
+	mu.Unlock()
+	defer mu.Lock()
+	var timeout <-chan time.Time
+	if !until.IsZero() {
+		timer := time.NewTimer(time.Until(until))
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-changed:
+	case <-timeout:
+	case <-done:
 	}
 }
 
