@@ -16,21 +16,22 @@ func TestDirections(t *testing.T) {
 	// For each package, the packages of the module that it may depend on.
 	shared := []string{"/internal/conferr", "/internal/clock", "/internal/fields", "/internal/neighbor"}
 	rules := map[string][]string{
-		"":                         {"/pool", "/election", "/election/heartbeat", "/health", "/announce"},
-		"/pool":                    {},
-		"/pool/manifest":           {"/pool"},
-		"/election":                {},
-		"/election/gossip":         {"/election"},
-		"/election/heartbeat":      {},
-		"/health":                  {},
-		"/announce":                {},
-		"/internal/clock":          {},
-		"/internal/conferr":        {},
-		"/internal/fields":         {},
-		"/internal/neighbor":       {},
-		"/internal/testnet":        {},
-		"/internal/testnet/memnet": {},
-		"/internal/labprog":        {"/internal/testnet"},
+		"":                                    {"/pool", "/election", "/election/heartbeat", "/health", "/announce"},
+		"/pool":                               {},
+		"/pool/manifest":                      {"/pool"},
+		"/election":                           {},
+		"/election/gossip":                    {"/election"},
+		"/election/heartbeat":                 {},
+		"/health":                             {},
+		"/announce":                           {},
+		"/internal/clock":                     {},
+		"/internal/conferr":                   {},
+		"/internal/fields":                    {},
+		"/internal/neighbor":                  {},
+		"/internal/testnet":                   {},
+		"/internal/testnet/memnet":            {},
+		"/internal/testnet/memnet/segmentnet": {"/internal/testnet/memnet", "/election", "/election/segment"},
+		"/internal/labprog":                   {"/internal/testnet"},
 	}
 	for pkg, allowed := range rules {
 		for _, dep := range deps(t, "."+pkg) {
