@@ -1,26 +1,9 @@
 package l2vip
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 )
-
-// checkInterface returns what is wrong with the name of an interface, or with a
-// pattern: one that ends in * stands for all whose names begin with the rest.
-func checkInterface(name string) error {
-	prefix, _ := strings.CutSuffix(name, "*")
-	switch {
-	case name == "":
-		return errors.New("an interface needs a name")
-	case strings.Contains(prefix, "*"):
-		return fmt.Errorf("%q: * may only be at the end, for all interfaces whose names begin so", name)
-	case len(prefix) > 15 || strings.ContainsAny(prefix, "/ \t\n"):
-		return fmt.Errorf("%q is no interface name", name)
-	}
-	return nil
-}
 
 // intersect returns names and patterns for the interfaces that both lists stand
 // for, sorted and each once.

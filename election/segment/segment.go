@@ -24,6 +24,10 @@ type State struct {
 	Lease time.Duration
 	// Epoch numbers the questions 'who is heard from now on?'. See Peer.Epoch.
 	Epoch uint64
+	// Stations returns stations on a link that were heard lately and may be asked for a
+	// sign of life, besides those that the kernel knows. It is called on the thread that
+	// beats and must not block. If nil, there are none.
+	Stations func(link int) []Neighbor
 	// Valid is asked before each beat, on the thread that beats, whether the member
 	// still acts on what Offer says it holds; if not, the beat says that it is
 	// fenced and holds nothing. It must not block. If nil, it always does.

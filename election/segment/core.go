@@ -1,0 +1,274 @@
+package segment
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/l2vip/l2vip/election"
+)
+
+// output is what the core acts through.
+type output interface {
+	// send sends a payload out of a link, to a station or to the group, and reports
+	// whether that worked. A beat is told to State.Sent.
+	send(link int, to hardwareAddr, payload []byte, beat bool) bool
+	// probe asks the kernel of a station for a sign of life: which station has addr?
+	probe(link int, to hardwareAddr, addr netip.Addr)
+	// provoke asks other stations on the link for one: the gateway, neighbors.
+	provoke(link int)
+	// probePort asks the kernel at an address, which a member has told, whether the
+	// member's process still listens there. It may answer by portClosed.
+	probePort(membership netip.AddrPort)
+	// capture starts or ends to tell by station which stations are heard by ARP and
+	// NDP.
+	capture(link int, on bool)
+	// decode decodes a large offer elsewhere. Then done is called on the thread of
+	// the core.
+	decode(data []byte, done func(*election.Offer, error))
+}
+
+// core decides. It has no clock, no sockets and no goroutine, and is not for
+// concurrent use. Times count from any moment, and are never zero.
+type core struct {
+	config Config
+	codec  *codec
+	out    output
+	random func() uint64
+	logger *slog.Logger
+	count  *counters
+
+	self     string
+	name     []byte // self
+	instance uint64
+	tag      tag
+	sequence uint64
+	said     *statement // what this member says of itself
+	epoch    uint64     // what is heard counts for it
+
+	links   []*link
+	members []*member
+	byName  map[string][]*member // the same, by name
+	proofs  map[hardwareAddr]*proofCount
+	changed bool // the report has
+
+	dirty    bool          // review is due whatever the time
+	due      time.Duration // when review is due
+	beatAt   time.Duration // when the next beat is due
+	beatSent time.Duration // when the last one was
+	push     bool          // the offer goes out before the next beat
+	expected time.Duration // when advance was to be called; zero before the first time
+	late     lateness
+
+	// What is used again and again.
+	in     frame
+	buffer []byte
+	list   []byte
+}
+
+// newCore returns a core for one start of a member.
+func newCore(c Config, local *election.Local, out output, random func() uint64, count *counters) (*core, error) {
+	codec, err := newCodec(local.Cluster, local.Key("segment"))
+	if err != nil {
+		return nil, err
+	}
+	return &core{
+		config: c, codec: codec, out: out, random: random, logger: c.Logger, count: count,
+		self: local.Name, name: []byte(local.Name), instance: local.Instance, tag: tagOf(local.Name, local.Instance), said: new(statement),
+		byName: make(map[string][]*member), proofs: make(map[hardwareAddr]*proofCount),
+	}, nil
+}
+
+// set takes what this member is to say of itself, and which of its links are open.
+func (c *core) set(now time.Duration, s *statement, open []Link) {
+	before := c.said
+	c.said = s
+	if s.offer.revision != before.offer.revision {
+		for _, l := range c.links {
+			l.served = nil
+		}
+		c.push = len(s.offer.data) > 0 && len(s.offer.data) <= partLen
+		if len(s.offer.data) > MaxOffer {
+			c.logger.Error("this member's offer is too long to be sent", "bytes", len(s.offer.data), "most", MaxOffer)
+		}
+		c.soon(now, 0)
+	}
+	if s.offer.digest != before.offer.digest {
+		c.soon(now, 0) // the others learn at once which interval counts, too
+	}
+	c.setLinks(now, open)
+}
+
+// interval is the time to this member's next beat.
+func (c *core) interval() time.Duration {
+	if !c.said.offer.holds {
+		return c.config.Idle
+	}
+	return max(c.config.Interval, min(c.late.usual(), c.config.Idle))
+}
+
+// soon makes the next beat go out as soon as gap has passed since the last one.
+func (c *core) soon(now, gap time.Duration) {
+	c.beatAt = min(c.beatAt, max(now, c.beatSent+gap))
+}
+
+// advance does what is due, and returns when to call it again. Everything that has
+// arrived must have been given to receive and station before: so a process that did
+// not run in time suspects no member for it, because it first reads what came
+// meanwhile, and then asks, and reads again. Whether there was nothing left to read
+// is what drained says.
+func (c *core) advance(now time.Duration, drained bool) (next time.Duration) {
+	if c.expected > 0 {
+		late := max(0, now-c.expected)
+		c.late.note(late) // a wider interval may follow
+		if late > c.config.Interval {
+			c.count.late.Add(1)
+		}
+	}
+	if drained {
+		c.epoch = c.said.Epoch
+	}
+	if c.dirty || now >= c.due {
+		c.review(now)
+	}
+	if now >= c.beatAt {
+		if c.push {
+			c.push = false
+			c.pushOffer()
+		}
+		c.beat(now)
+	}
+	c.expected = min(c.due, c.beatAt)
+	return c.expected
+}
+
+// review looks at everything that time changes.
+func (c *core) review(now time.Duration) {
+	c.due = now + reviewEvery
+	c.forget(now)
+	for _, m := range c.members {
+		for _, r := range m.rows {
+			c.judge(now, m, r)
+		}
+		c.fetch(now, m)
+	}
+	for _, l := range c.links {
+		c.reviewLink(now, l)
+	}
+	for _, m := range c.members {
+		for _, r := range m.rows {
+			c.reviewLease(now, m, r)
+		}
+	}
+	c.dirty = false
+}
+
+// wake makes review due at the latest then.
+func (c *core) wake(at time.Duration) { c.due = min(c.due, at) }
+
+// beat sends a beat on all links.
+func (c *core) beat(now time.Duration) {
+	interval := c.interval()
+	for _, l := range c.links {
+		f := &frame{
+			kind: kindBeat, interval: interval, isolated: l.isolated, membership: c.said.membership,
+			revision: c.said.offer.revision, hears: l.hears, address: l.address,
+		}
+		if f.fenced = c.said.Valid != nil && !c.said.Valid(); !f.fenced {
+			f.holds, f.lease, f.digest = c.said.offer.holds, c.said.Lease, c.said.offer.digest
+		}
+		if c.transmit(l, group, f) && l.since == 0 {
+			l.since, c.changed = now, true
+		}
+	}
+	c.beatAt, c.beatSent = now+interval, now
+}
+
+// receive takes a payload.
+func (c *core) receive(now time.Duration, index int, from hardwareAddr, payload []byte) {
+	l := c.link(index)
+	if l == nil {
+		return
+	}
+	f := &c.in
+	if err := c.codec.parse(payload, from, f); err != nil {
+		c.count.drop(err)
+		return
+	}
+	if f.instance == c.instance && string(f.sender) == c.self {
+		c.count.reflected.Add(1)
+		return
+	}
+	m := c.find(f.sender, f.instance)
+	var r *row
+	if m != nil {
+		r = m.row(l)
+	}
+	switch {
+	case r != nil && f.sequence <= r.sequence:
+		c.count.replayed.Add(1)
+	case r == nil || r.hw != from || r.origin != f.link:
+		c.receiveUnproven(now, l, from, f)
+	default:
+		r.sequence = f.sequence
+		c.station(now, l.Index, from)
+		c.take(now, m, r, f)
+	}
+}
+
+// take takes a frame that is authentic, proven and new.
+func (c *core) take(now time.Duration, m *member, r *row, f *frame) {
+	switch f.kind {
+	case kindBeat:
+		c.hear(now, m, r, f)
+	case kindChallenge:
+		c.prove(now, r.link, r.hw, f)
+	case kindAsk:
+		c.answer(now, r, f)
+	case kindAnswer:
+		if q := c.find(f.subject, f.about); q != nil && q != m {
+			if asked := q.row(r.link); asked != nil && asked.asking {
+				asked.answers[m] = f.missing
+			}
+		}
+	case kindLeave:
+		c.change(now, m, r, Left, hasLeft)
+	case kindRequest:
+		c.serve(now, r.link, f)
+	case kindPart:
+		c.takePart(now, m, f)
+	}
+}
+
+// answer tells a member that asks whether the subject is heard on the link. The
+// subject itself beats.
+func (c *core) answer(now time.Duration, asker *row, f *frame) {
+	if f.about == c.instance && string(f.subject) == c.self {
+		c.soon(now, extraBeat)
+		return
+	}
+	m := c.find(f.subject, f.about)
+	if m == nil {
+		return // nothing is known of it
+	}
+	if r := m.row(asker.link); r != nil {
+		missing := now-r.heard > patience(r.interval, c.config.Misses)/2
+		c.transmit(asker.link, asker.hw, &frame{kind: kindAnswer, subject: f.subject, about: f.about, missing: missing})
+	}
+}
+
+// leave tells the others that this member stops beating.
+func (c *core) leave() {
+	for _, l := range c.links {
+		c.transmit(l, group, &frame{kind: kindLeave})
+	}
+}
+
+// transmit sends one frame, and reports whether that worked.
+func (c *core) transmit(l *link, to hardwareAddr, f *frame) bool {
+	c.sequence++
+	f.sender, f.instance, f.sequence, f.link = c.name, c.instance, c.sequence, uint32(l.Index)
+	c.buffer = c.codec.append(c.buffer[:0], l.HardwareAddr, f)
+	c.count.sent.Add(1)
+	return c.out.send(l.Index, to, c.buffer, f.kind == kindBeat)
+}
