@@ -2,24 +2,18 @@ package l2vip
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"log/slog"
-	"math"
-	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/l2vip/l2vip/announce"
-	"github.com/l2vip/l2vip/election"
-	"github.com/l2vip/l2vip/election/heartbeat"
-	"github.com/l2vip/l2vip/health"
+	"github.com/l2vip/l2vip/election/segment"
+	"github.com/l2vip/l2vip/internal/asynclog"
 	"github.com/l2vip/l2vip/internal/conferr"
+	"github.com/l2vip/l2vip/internal/core"
 	"github.com/l2vip/l2vip/pool"
 )
 
@@ -32,84 +26,41 @@ type ConfigError = conferr.Error
 // wraps [os.ErrPermission].
 type CapabilityError = announce.CapabilityError
 
-// Membership knows the other members and carries every member's offer to all.
-// Package election/gossip has one; any store with watches and leases can be
-// another.
-type Membership interface {
-	// Run joins as the member self and calls update with the offers of all
-	// other live members: first when it has joined, or knows that nobody is
-	// there to join, and then at every change. A member whose offer is not
-	// known yet, or is void, is an offer that has only its Node. update never
-	// blocks; the slice is the Runner's, its entries are not to be changed.
-	// When ctx is cancelled Run leaves and returns nil.
-	Run(ctx context.Context, self string, update func([]election.Offer)) error
-	// Publish replaces this node's offer and returns at once; it may be called
-	// before Run. The engine sets Instance and Revision. The Runner publishes
-	// each change, and the unchanged offer several times a second for as long
-	// as it is alive: a member that was taken for dead is believed again only
-	// by what it has published since.
-	Publish(election.Offer)
-	// Sync completes a full exchange with a live member, after which update
-	// has been called with its outcome, or finds that nobody is there.
-	Sync(ctx context.Context) error
-}
-
-// Announcer is package announce's Announcer as the Runner uses it.
-type Announcer interface {
-	// Run works until ctx is cancelled, and reports all facts whenever they change.
-	Run(ctx context.Context, report func(announce.Facts)) error
-	// Set replaces all assignments; what is gone is not answered when it returns.
-	Set([]announce.Assignment) error
-	// Renew lets it answer for d from now.
-	Renew(d time.Duration)
-}
-
-// Service is what addresses are for.
-type Service struct {
-	// Name is the service's name, unique and alike on all nodes. It defaults to
-	// its first explicit address, and is required without one.
-	Name string
-	// Addresses are the addresses that are asked for by name.
-	Addresses []netip.Addr
-	// Pool is the pool from which Count addresses are allocated automatically,
-	// instead of Addresses. With a Count, empty stands for the first pools that
-	// have room and allow it.
-	Pool string
-	// Count is how many addresses to allocate. Zero stands for one if there is
-	// a Pool.
-	Count int
-	// Reserved keeps the place of a service that was removed: its addresses
-	// are allocated, so that those of others do not move, and never announced.
-	Reserved bool
-	// Health says whether this node can serve it. Nil means that it always can.
-	Health health.Source
-}
-
 // The defaults of a zero Config.
 const (
+	DefaultCluster         = "l2vip"
 	DefaultStartHold       = 500 * time.Millisecond
 	DefaultHandoverTimeout = 500 * time.Millisecond
 	DefaultLinger          = time.Second
 	DefaultLease           = 250 * time.Millisecond
 )
 
-// Config configures a Runner. Membership is required; every other field has a
-// good default.
+// Config configures a Runner. Every field has a good default; without Membership
+// and with one Service that names an address, the nodes of a segment find each other.
 type Config struct {
-	// Name is this node's name, unique in the cluster. It defaults to the host
-	// name.
+	// Name is this node's name, unique in the cluster, of at most 128 bytes. If empty,
+	// it is the host name. Of two live nodes with one name the one that started later
+	// is no candidate for any address.
 	Name string
+	// Cluster is the cluster's name, of at most 128 bytes. Members of different
+	// clusters do not see each other. If empty, it is "l2vip".
+	Cluster string
+	// Key is the secret of the cluster, of at least 16 bytes, alike on all nodes: what
+	// the members say to each other is authenticated with keys derived from it, on the
+	// segment and by the Membership. If empty, and Passphrase too, every station on the
+	// segment, and every host that reaches the port of the Membership, can speak in a
+	// member's name: it can take addresses away, as it can by ARP.
+	Key []byte
+	// Passphrase is a secret of any length in place of Key.
+	Passphrase string
 	// Labels are the node's labels, which advertisements select by.
 	Labels map[string]string
 	// Interfaces are the names of the interfaces to announce on. One that ends
-	// in * stands for all whose names begin with what is before it. None stands
-	// for every interface with a subnet that contains the address.
+	// in * stands for all whose names begin with what is before it. If empty, it is
+	// every interface with a subnet that contains the address.
 	Interfaces []string
-	// Membership knows the other members; required. [Alone] says that there are
-	// none, on purpose. Members on the same segment find each other by their
-	// heartbeats, if the Membership has the methods Endpoint() netip.AddrPort
-	// and Meet(netip.AddrPort), as gossip does. A method Vouch([]string) is told
-	// the members that are heard, whenever they change.
+	// Membership knows members that share no segment with this node. If nil, the
+	// members are those on the segment. [Alone] says that there are none, on purpose.
 	Membership Membership
 	// Services are what to announce. See SetServices for changing them later.
 	Services []Service
@@ -124,8 +75,9 @@ type Config struct {
 	// AllowMoves lets SetServices move addresses that are still asked for.
 	AllowMoves bool
 
-	// MinMembers is how many members, itself included, this node must see to
-	// hold any address. It must be alike on all nodes. The default is 1.
+	// MinMembers is how many members that have an address configured, itself
+	// included, this node must see to hold it. It must be alike on all nodes. If zero,
+	// it is 1.
 	MinMembers int
 	// Failback is for how long a node must have been a candidate for an
 	// address before it takes the address back from a holder that ranks behind
@@ -142,28 +94,24 @@ type Config struct {
 	// over by Run's end, for clients with a stale neighbour cache. The default
 	// is DefaultLinger; a negative value means none.
 	Linger time.Duration
-	// Lease is for how long this node may answer after its process has last run:
-	// with heartbeats, after the last one that it has sent. They carry it, and
-	// the others wait for it before they take over from a node whose kernel runs
-	// and whose process may come back. The default is that of the Profile; it must
-	// be shorter than 5 s, after which they wait no longer.
+	// Lease is for how long this node may answer after its process has last run,
+	// counted from just before the last beat that it has sent. The beats carry it, and
+	// the others wait for it before they take over from a node whose kernel runs and
+	// whose process may come back. If zero, it is that of the Profile; it must be
+	// shorter than 5 s, after which they wait no longer.
 	//
-	// Without heartbeats, and while there are members that send none, it is
-	// three quarters, at most, of the shortest time in which the others may take
-	// over, if the Membership tells that by a method Detection() time.Duration,
-	// as gossip does, and otherwise DefaultLease. With NoHeartbeat a longer one is
-	// refused.
+	// While there are members that do not beat it is cut to three quarters of the
+	// shortest time in which the Membership may declare a member dead, or to
+	// DefaultLease if the Membership does not tell that.
 	Lease time.Duration
 
 	// Profile is the timings by which a failed node is noticed. The zero value
 	// is safe on any local network.
 	Profile Profile
-	// Heartbeat finds out fast that a node can no longer be heard on the
-	// segment where the clients are. Nil stands for package
-	// election/heartbeat's, with the timings of Profile and the Membership's
-	// cluster and key; but for NoHeartbeat with Alone, and with an Announcer
-	// that is not package announce's.
-	Heartbeat Heartbeat
+	// Segment is the members on the segments that this node announces on. If nil, it
+	// is package election/segment's, with the timings of Profile; but NoSegment with
+	// Alone, and with an Announcer that is not package announce's.
+	Segment Segment
 
 	// Strangers says what to do when a station outside of the cluster claims an
 	// address that this node holds. The zero value is Defend.
@@ -176,8 +124,11 @@ type Config struct {
 	// others: how often to refresh and to ask for rivals, how fast to announce,
 	// the router flag.
 	Announcer Announcer
-	// Logger takes what happens. Nil discards it.
+	// Logger takes what happens, from a goroutine of its own: a handler that is slow
+	// or hangs costs log lines and nothing else. If nil, it is discarded.
 	Logger *slog.Logger
+
+	log *asynclog.Logger // in front of Logger
 }
 
 // StrangerPolicy says what a node does about a station outside of the cluster
@@ -205,9 +156,6 @@ func (p StrangerPolicy) String() string {
 	return fmt.Sprintf("policy %d", uint8(p))
 }
 
-// detector is a Membership that knows its own timing.
-type detector interface{ Detection() time.Duration }
-
 // validated returns the configuration with its defaults, or all that is wrong
 // with it.
 func (c Config) validated() (Config, error) {
@@ -224,14 +172,21 @@ func (c Config) validated() (Config, error) {
 	}
 	errs.Merge("Labels", pool.ValidateLabels(c.Labels))
 	for i, name := range c.Interfaces {
-		if err := checkInterface(name); err != nil {
+		if err := announce.ValidateInterface(name); err != nil {
 			errs.Addf(fmt.Sprintf("Interfaces[%d]", i), "%w", err)
 		} else if slices.Contains(c.Interfaces[:i], name) {
 			errs.Addf(fmt.Sprintf("Interfaces[%d]", i), "%q is named twice", name)
 		}
 	}
-	if c.Membership == nil {
-		errs.Addf("Membership", "required: gossip.New for a cluster, or l2vip.Alone for one node, on purpose")
+	if len(c.Cluster) > maxName || !utf8.ValidString(c.Cluster) {
+		errs.Addf("Cluster", "%q is longer than %d bytes, or not UTF-8", c.Cluster, maxName)
+	}
+	c.Cluster = cmp.Or(c.Cluster, DefaultCluster)
+	if n := len(c.Key); n > 0 && n < minKey {
+		errs.Addf("Key", "%d bytes long, fewer than %d", n, minKey)
+	}
+	if len(c.Key) > 0 && c.Passphrase != "" {
+		errs.Addf("Passphrase", "set together with Key; one of them is the secret")
 	}
 	if c.MinMembers < 0 {
 		errs.Addf("MinMembers", "%d is negative", c.MinMembers)
@@ -258,88 +213,62 @@ func (c Config) validated() (Config, error) {
 	if c.Membership == Alone {
 		c.StartHold = 0
 	}
-	if c.Announcer == nil {
-		a, err := announce.New(announce.Config{Bind: c.Bind, Logger: c.Logger})
-		errs.Merge("", err)
-		c.Announcer = a
-	}
-	errs.Merge("Profile", c.Profile.validate())
-	if c.Heartbeat == nil {
-		h, err := c.heartbeat()
-		errs.Merge("Heartbeat", err)
-		c.Heartbeat = h
-	}
-	lease, most := c.Profile.Lease(), keptFor
-	if c.Heartbeat == NoHeartbeat {
-		lease, most = c.unbeatenLease()
-	}
-	if most > 0 && c.Lease >= most {
-		errs.Addf("Lease", "%v is not shorter than %v, after which the others may take over", c.Lease, most)
-	}
-	c.Lease = cmp.Or(c.Lease, lease)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	errs.Merge("Profile", c.Profile.validate())
+	if c.Lease >= core.LeaseMost {
+		errs.Addf("Lease", "%v is not shorter than %v, after which the others wait no longer", c.Lease, core.LeaseMost)
+	}
+	c.Lease = cmp.Or(c.Lease, c.Profile.Lease())
+	errs.Merge("", c.open())
 	return c, errs.Err()
 }
 
-// unbeatenLease returns the lease without heartbeats, and when the others may take
-// over then; zero if nobody knows.
-func (c *Config) unbeatenLease() (lease, detection time.Duration) {
-	if d, ok := c.Membership.(detector); ok {
-		return d.Detection() * 3 / 4, d.Detection()
+// open makes what the configuration leaves to this package: it opens nothing.
+func (c *Config) open() error {
+	var errs conferr.List
+	c.log = asynclog.New(c.Logger.Handler())
+	if c.Announcer == nil {
+		a, err := announce.New(announce.Config{Bind: c.Bind, Logger: c.log.Logger})
+		errs.Merge("", err)
+		c.Announcer = a
 	}
-	return DefaultLease, 0
-}
-
-// leaseByTurn returns the lease that a turn of the loop gives: not all members may
-// send heartbeats.
-func (c *Config) leaseByTurn() time.Duration {
-	if c.Heartbeat == NoHeartbeat {
-		return c.Lease
+	if _, wire := c.Announcer.(*announce.Announcer); c.Segment == nil && wire && c.Membership != Alone {
+		p := c.Profile.filled()
+		sg, err := segment.New(segment.Config{Interval: p.Beat, Misses: p.Misses, Logger: c.log.Logger})
+		errs.Merge("Profile", err)
+		c.Segment = sg
 	}
-	lease, _ := c.unbeatenLease()
-	return min(lease, c.Lease)
-}
-
-// cluster is a Membership that knows the name of its cluster, and keys for other
-// protocols in it.
-type cluster interface {
-	Cluster() string
-	Derive(purpose string) []byte
-}
-
-// meeter is a Membership that can be told of members that were met on the segment.
-type meeter interface {
-	// Endpoint is where other members reach this one; invalid if unknown.
-	Endpoint() netip.AddrPort
-	// Meet joins the member that is said to listen there. It never blocks.
-	Meet(netip.AddrPort)
-}
-
-// truster is a Membership that can be told of members that are known to run.
-type truster interface {
-	// Vouch replaces the list of their names. It never blocks.
-	Vouch([]string)
-}
-
-// heartbeat returns the one that a nil Heartbeat stands for.
-func (c *Config) heartbeat() (Heartbeat, error) {
-	if _, wire := c.Announcer.(*announce.Announcer); !wire || c.Membership == Alone {
-		return NoHeartbeat, nil
+	if c.Segment == nil {
+		c.Segment = NoSegment
 	}
-	p := c.Profile.filled()
-	h := heartbeat.Config{Interval: p.Beat, Misses: p.Misses, Logger: c.Logger}
-	if m, ok := c.Membership.(cluster); ok {
-		h.Cluster, h.Key = m.Cluster(), m.Derive("heartbeat")
+	if c.Membership == nil && c.Segment == NoSegment {
+		errs.Addf("Membership", "required where there is no segment: gossip.New for a cluster, or l2vip.Alone for one node, on purpose")
 	}
-	d, err := heartbeat.New(h)
-	if err != nil {
-		return nil, err
+	if c.Membership == nil {
+		c.Membership = noMembership{}
 	}
-	return d, nil
+	return errs.Err()
 }
 
-// maxName bounds the names that travel between members, in bytes.
-const maxName = 128
+// settings returns what the core decides by.
+func (c *Config) settings(instance uint64) *core.Settings {
+	s := &core.Settings{
+		Name: c.Name, Instance: instance, Labels: c.Labels, MinMembers: c.MinMembers,
+		Failback: c.Failback, StartHold: c.StartHold, HandoverTimeout: c.HandoverTimeout,
+		Yield: c.Strangers == Yield, KernelAnswers: c.Bind == announce.Interface, Alone: c.Membership == Alone,
+	}
+	if c.Segment != NoSegment {
+		s.Detection = c.Profile.Detection()
+	}
+	return s
+}
+
+const (
+	// maxName bounds the names that travel between members, in bytes.
+	maxName = 128
+	// minKey is the least length of a key, in bytes.
+	minKey = 16
+)
 
 // checkName returns what is wrong with the name of a node or a service, which
 // may be empty.
@@ -352,134 +281,3 @@ func checkName(name string) error {
 	}
 	return nil
 }
-
-// roster is the services with everything that follows from them and from the
-// configuration: which addresses there are, and what this node may do for each.
-// It is immutable.
-type roster struct {
-	services   []Service
-	allocation *pool.Allocation
-	addresses  []address // sorted
-	digest     uint64    // of what must be configured alike on all nodes
-}
-
-// address is one address and what the configuration says of it on this node.
-type address struct {
-	addr       netip.Addr
-	service    string
-	automatic  bool     // allocated, not asked for by name
-	selected   bool     // an advertisement selects this node for it
-	interfaces []string // none: those with a subnet that contains it
-	noneLeft   bool     // selected, but on no interface that this node announces on
-	weight     uint32
-}
-
-// newRoster allocates the services' addresses, or says all that is wrong.
-func (c *Config) newRoster(services []Service) (*roster, error) {
-	var errs conferr.List
-	errs.Merge("Advertisements", pool.ValidateAdvertisements(c.Advertisements, c.Pools))
-	for i, ad := range c.Advertisements {
-		for j, name := range ad.Interfaces {
-			if err := checkInterface(name); err != nil && name != "" { // pool has said that
-				errs.Addf(fmt.Sprintf("Advertisements[%d].Interfaces[%d]", i, j), "%w", err)
-			}
-		}
-	}
-	if len(c.Pools) > 0 && len(c.Advertisements) == 0 {
-		errs.Addf("Advertisements", "with pools an advertisement is required, or nothing is announced")
-	}
-	ro := &roster{services: slices.Clone(services)}
-	requests := make([]pool.Request, len(services))
-	for i := range ro.services {
-		s := &ro.services[i]
-		if s.Name == "" && len(s.Addresses) > 0 {
-			s.Name = s.Addresses[0].String()
-		}
-		s.Addresses = slices.Clone(s.Addresses)
-		if err := checkName(s.Name); err != nil {
-			errs.Addf(fmt.Sprintf("Services[%d].Name", i), "%w", err)
-		}
-		requests[i] = pool.Request{Service: s.Name, Addresses: s.Addresses, Pool: s.Pool, Count: s.Count, Reserved: s.Reserved}
-		if v, ok := s.Health.(interface{ Validate() error }); ok {
-			errs.Merge(fmt.Sprintf("Services[%d].Health", i), v.Validate())
-		}
-	}
-	allocation, err := pool.Allocate(c.Pools, requests)
-	errs.Merge("", err)
-	if err := errs.Err(); err != nil {
-		return nil, err
-	}
-	ro.allocation = allocation
-
-	pools := make(map[string]pool.Pool, len(c.Pools))
-	for _, p := range c.Pools {
-		pools[p.Name] = p
-	}
-	digest := fnv.New64a()
-	fmt.Fprintf(digest, "%d\n", max(1, c.MinMembers))
-	for as := range allocation.All() {
-		fmt.Fprintf(digest, "%v %q %t\n", as.Addr, as.Service, as.Reserved)
-		if as.Reserved {
-			continue
-		}
-		a := address{
-			addr: as.Addr, service: as.Service, automatic: allocation.Automatic(as.Addr),
-			selected: true, interfaces: c.Interfaces,
-		}
-		if len(c.Pools) > 0 {
-			c.advertise(&a, pools[as.Pool])
-		}
-		ro.addresses = append(ro.addresses, a)
-	}
-	c.digestAdvertisements(digest)
-	ro.digest = digest.Sum64()
-	slices.SortFunc(ro.addresses, func(a, b address) int { return a.addr.Compare(b.addr) })
-	return ro, nil
-}
-
-// advertise fills in what the advertisements of the address's pool say.
-func (c *Config) advertise(a *address, p pool.Pool) {
-	a.selected = false
-	all, named := false, []string(nil)
-	for _, ad := range c.Advertisements {
-		if !ad.SelectsPool(p) || !ad.SelectsNode(c.Labels) {
-			continue
-		}
-		a.selected = true
-		a.weight = uint32(min(uint64(a.weight)+uint64(ad.Weight(c.Labels)), math.MaxUint32))
-		all = all || len(ad.Interfaces) == 0
-		named = append(named, ad.Interfaces...)
-	}
-	if all || !a.selected {
-		return
-	}
-	within := c.Interfaces
-	if len(within) == 0 {
-		within = []string{"*"}
-	}
-	a.interfaces = intersect(named, within)
-	a.noneLeft = len(a.interfaces) == 0
-}
-
-// digestAdvertisements adds the advertisements, which must be alike on all nodes
-// even where they select none of this one's labels.
-func (c *Config) digestAdvertisements(w io.Writer) {
-	for _, ad := range c.Advertisements {
-		// fmt prints maps in the order of their keys.
-		fmt.Fprintln(w, strconv.Quote(ad.Name), ad.Pools, ad.PoolSelectors, ad.NodeSelectors, ad.Interfaces, ad.Preferred)
-	}
-}
-
-// Alone is the Membership of a node that has no others, on purpose.
-var Alone Membership = alone{}
-
-type alone struct{}
-
-func (alone) Run(ctx context.Context, _ string, update func([]election.Offer)) error {
-	update(nil)
-	<-ctx.Done()
-	return nil
-}
-
-func (alone) Publish(election.Offer)     {}
-func (alone) Sync(context.Context) error { return nil }

@@ -1,6 +1,7 @@
 package l2vip
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -8,9 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
-	"github.com/l2vip/l2vip/health"
+	"github.com/l2vip/l2vip/internal/core"
 )
 
 // Kind is what an event tells of.
@@ -18,13 +18,13 @@ type Kind string
 
 // The kinds of events, each with the fields that it fills in besides Seq and Time.
 const (
-	// Claimed: this node answers for Addr now. Node is the member that handed
-	// it over, if one did.
+	// Claimed: this node answers for Addr now, because of what Detail says. Node is the
+	// member that held it until then, if one did.
 	Claimed Kind = "claimed"
 	// Announced: the first announcement of this node's claim of Addr was sent; the
 	// time between Claimed and this is what the announcer took.
 	Announced Kind = "announced"
-	// Released: this node no longer answers for Addr.
+	// Released: this node no longer answers for Addr, because of what Detail says.
 	Released Kind = "released"
 	// HolderChanged: Node answers for Addr now, as this node sees it; nobody if
 	// Node is empty.
@@ -55,14 +55,18 @@ const (
 	// MemberJoined and MemberLeft: Node is a live member, or no longer.
 	MemberJoined Kind = "member-joined"
 	MemberLeft   Kind = "member-left"
-	// MemberSilent: Node is live for all that the Membership knows, but its
-	// heartbeats are missing, and it can't be heard or its kernel says that its
-	// process has ended. It counts as gone until it says something new.
+	// MemberSilent: Node's beats are missing, and it is not heard or its kernel says
+	// that its process has ended, whatever the Membership knows. It counts as gone until
+	// it is heard again.
 	MemberSilent Kind = "member-silent"
 	// MemberOffered: Node's offer is known; from now on it counts in decisions.
 	MemberOffered Kind = "member-offered"
 	// ConfigDiffers: Node is configured differently from this node.
 	ConfigDiffers Kind = "config-differs"
+	// NameConflict: Node's name is used by another live node as well, which is known by
+	// Hardware. If it is this node's name, the one of the two that started later is no
+	// candidate.
+	NameConflict Kind = "name-conflict"
 	// LeaseLost and LeaseRegained: this process did not run in time and fell
 	// silent, or may answer again.
 	LeaseLost     Kind = "lease-lost"
@@ -95,11 +99,11 @@ type Event struct {
 // level is how urgently a log tells of the event.
 func (ev Event) level() slog.Level {
 	switch ev.Kind {
-	case AddressDisputed, ConfigDiffers, Contested, KernelAnswers, LeaseLost, RivalSighted:
+	case AddressDisputed, ConfigDiffers, Contested, KernelAnswers, LeaseLost, NameConflict, RivalSighted:
 		return slog.LevelWarn
 	case OfferChanged:
 		switch ev.Reason {
-		case election.NoInterface, election.LinkDown, election.NotBound:
+		case election.NoInterface, election.LinkDown, election.NotBound, election.Isolated, election.Unheard, election.Damped:
 			return slog.LevelWarn
 		}
 	}
@@ -171,153 +175,64 @@ func (r *Runner) Events(ctx context.Context, after uint64) <-chan Event {
 	return ch
 }
 
-// tell emits what has changed between two plans, and between the situations that
-// they are of, and logs it.
-func (l *loop) tell(before, after *plan, old, s *situation) {
-	for name, state := range s.health {
-		if was := old.health[name]; was.Ready != state.Ready || was.Reason != state.Reason {
-			l.note(Event{Kind: HealthChanged, Service: name, Detail: healthDetail(state)})
+// kinds says which event a transition is, if it is one that people are told of.
+var kinds = map[core.Kind]Kind{
+	core.Announced: Announced, core.HolderChanged: HolderChanged, core.Contested: Contested,
+	core.OfferChanged: OfferChanged, core.HealthChanged: HealthChanged, core.DisputedBy: AddressDisputed,
+	core.ForeignStation: RivalSighted, core.KernelAnswers: KernelAnswers, core.Defended: Defended, core.ConflictOver: RivalGone,
+	core.MemberJoined: MemberJoined, core.MemberOffered: MemberOffered, core.MemberLeft: MemberLeft, core.MemberSilent: MemberSilent,
+	core.ConfigDiffers: ConfigDiffers, core.NameConflict: NameConflict, core.LeaseLost: LeaseLost, core.LeaseRegained: LeaseRegained,
+}
+
+// eventOf returns the event that a transition is, and whether it is one.
+func eventOf(t *core.Transition, now time.Time) (Event, bool) {
+	ev := Event{
+		Time: cmp.Or(t.At, now), Kind: kinds[t.Kind], Addr: t.Addr, Service: t.Service,
+		Node: t.Node, Reason: t.Reason, Detail: t.Detail,
+	}
+	if t.Station != (election.HardwareAddr{}) {
+		ev.Hardware = t.Station.String()
+	}
+	if t.Kind == core.Moved {
+		held := t.From == core.Holding || t.From == core.Releasing
+		holds := t.To == core.Holding || t.To == core.Releasing
+		ev.Detail = t.Cause
+		switch {
+		case held == holds:
+			return Event{}, false
+		case holds:
+			ev.Kind = Claimed
+		default:
+			ev.Kind, ev.Node = Released, ""
 		}
 	}
-	l.tellMembers(before.view, after.view, s)
-	same := len(before.offer.Entries) == len(after.offer.Entries)
-	for i := range after.positions {
-		e := after.offer.Entries[i]
-		about := Event{Addr: e.Addr, Service: e.Service}
-		if !same || before.offer.Entries[i].Addr != e.Addr {
-			continue // of another roster: the next turn compares again
+	return ev, ev.Kind != ""
+}
+
+// record makes events and lines of the log from transitions.
+func (l *loop) record(transitions []core.Transition, now time.Time) {
+	for i := range transitions {
+		t := &transitions[i]
+		if t.Kind == core.Moved {
+			l.config.log.Debug("address", "address", t.Addr, "from", t.From.String(), "to", t.To.String(), "cause", t.Cause)
 		}
-		was, now := &before.positions[i], &after.positions[i]
-		if before.offer.Entries[i].Reason != e.Reason {
-			changed := about.with(OfferChanged, "", s.detail(now, i))
-			changed.Reason = e.Reason
-			l.note(changed)
-		}
-		l.tellRival(about, was, now, s.roster.addresses[i].automatic)
-		if now.holds != was.holds {
-			kind := Released
-			if now.holds {
-				kind = Claimed
-			}
-			l.note(about.with(kind, now.from, ""))
-		}
-		l.tellAnnounced(about, now, s.matched[i], old)
-		handed := now.from != "" && !was.holds // and not given up yet by who hands it over
-		if now.contested && !was.contested && !handed {
-			l.note(about.with(Contested, "", ""))
-		}
-		decision := after.decision(i)
-		if previous, _ := before.view.Owner(e.Addr); previous.Holder != decision.Holder {
-			l.note(about.with(HolderChanged, decision.Holder, ""))
+		if ev, told := eventOf(t, now); told {
+			l.events.emit(ev)
+			l.config.log.Log(context.Background(), ev.level(), string(ev.Kind), ev.attrs()...)
 		}
 	}
 }
 
-// tellAnnounced emits that the claim is on the wire.
-func (l *loop) tellAnnounced(about Event, now *position, fact *announce.Address, old *situation) {
-	if fact == nil || fact.Announced.IsZero() || !now.holds || fact.Claim != now.claim {
-		return
-	}
-	i, known := slices.BinarySearchFunc(old.facts.Addresses, about.Addr, func(a announce.Address, addr netip.Addr) int { return a.Addr.Compare(addr) })
-	if known && old.facts.Addresses[i].Announced.Equal(fact.Announced) {
-		return
-	}
-	about.Time = fact.Announced
-	l.note(about.with(Announced, "", ""))
-}
-
-// tellRival emits what has changed about another station that claims an address.
-func (l *loop) tellRival(about Event, was, now *position, automatic bool) {
-	tell := func(kind Kind, r *rival, detail string) {
-		ev := about.with(kind, r.member, detail)
-		ev.Hardware = r.hardware.String()
-		l.note(ev)
-	}
-	advice := ""
-	if automatic {
-		advice = excludeIt
-	}
-	switch {
-	case now.disputes > was.disputes:
-		tell(AddressDisputed, &now.rival, advice)
-	case now.rival.told != was.rival.told && now.rival.told > 0 && now.rival.guilt == aStranger:
-		tell(RivalSighted, &now.rival, advice)
-	case now.rival.told != was.rival.told && now.rival.told > 0:
-		tell(KernelAnswers, &now.rival, kernelAdvice(about.Addr))
-	case was.holds && now.holds && was.rival.guilt != noGuilt && now.rival.since == 0:
-		tell(RivalGone, &was.rival, "")
-	}
-	if now.defense > was.defense {
-		tell(Defended, &now.rival, "")
-	}
-}
-
-// excludeIt is what people can do about a stranger.
-const excludeIt = "allocated automatically: exclude it from the pool, or take it away from that station"
-
-// kernelAdvice returns what people can do about a kernel that answers.
-func kernelAdvice(addr netip.Addr) string {
-	if addr.Is4() {
-		return "its kernel answers by itself: set net.ipv4.conf.all.arp_ignore=1 there"
-	}
-	return "its kernel answers by itself: take the address off the interface there"
-}
-
-func (l *loop) tellMembers(before, after *election.View, s *situation) {
-	for o := range after.Offers() {
-		was, known := before.Offer(o.Node)
-		if !known && o.Node != l.config.Name {
-			l.note(Event{Kind: MemberJoined, Node: o.Node})
-		}
-		if o.Instance != 0 && was.Instance == 0 {
-			l.note(Event{Kind: MemberOffered, Node: o.Node})
-		}
-		if o.Instance != 0 && o.Config != s.roster.digest && (was.Instance == 0 || was.Config != o.Config) {
-			l.note(Event{Kind: ConfigDiffers, Node: o.Node})
-		}
-	}
-	for o := range before.Offers() {
-		if _, live := after.Offer(o.Node); live {
-			continue
-		}
-		kind := MemberLeft
-		if slices.ContainsFunc(s.others, func(other election.Offer) bool { return other.Node == o.Node }) {
-			kind = MemberSilent
-		}
-		l.note(Event{Kind: kind, Node: o.Node})
-	}
-}
-
-// with returns the event with what sets it apart from others about the address.
-func (ev Event) with(kind Kind, node, detail string) Event {
-	ev.Kind, ev.Node, ev.Detail = kind, node, detail
-	return ev
-}
-
-// note emits and logs an event.
-func (l *loop) note(ev Event) {
-	if ev.Time.IsZero() {
-		ev.Time = l.turned
-	}
-	l.events.emit(ev)
+// attrs returns what a log says of the event.
+func (ev *Event) attrs() []any {
 	args := make([]any, 0, 10)
 	if ev.Addr.IsValid() {
 		args = append(args, "address", ev.Addr)
 	}
-	for _, field := range [][2]string{{"service", ev.Service}, {"member", ev.Node}, {"station", ev.Hardware}, {"detail", ev.Detail}} {
+	for _, field := range [...][2]string{{"service", ev.Service}, {"member", ev.Node}, {"station", ev.Hardware}, {"detail", ev.Detail}} {
 		if field[1] != "" {
 			args = append(args, field[0], field[1])
 		}
 	}
-	l.config.Logger.Log(context.Background(), ev.level(), string(ev.Kind), args...)
-}
-
-func healthDetail(s health.State) string {
-	if s.Ready {
-		return "ready"
-	}
-	if s.Reason == "" {
-		return "not ready"
-	}
-	return "not ready: " + s.Reason
+	return args
 }

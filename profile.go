@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"time"
 
-	"github.com/l2vip/l2vip/election/heartbeat"
+	"github.com/l2vip/l2vip/election/segment"
 	"github.com/l2vip/l2vip/internal/conferr"
+	"github.com/l2vip/l2vip/internal/core"
 )
 
 // Profile is the timings by which a failed node is noticed. A field that is zero is
@@ -22,7 +23,7 @@ import (
 //	frames a second of a holder   25          500         4
 type Profile struct {
 	// Beat is the time between two heartbeats of a node that holds addresses.
-	// See [heartbeat.Config].
+	// See [segment.Config].
 	Beat time.Duration
 	// Misses is how many heartbeats must be missed before the others are asked
 	// for the node.
@@ -59,8 +60,8 @@ func (p Profile) filled() Profile {
 func (p Profile) validate() error {
 	var errs conferr.List
 	p = p.filled()
-	if p.Beat < heartbeat.MinInterval || p.Beat > heartbeat.MaxInterval {
-		errs.Addf("Beat", "%v is not between %v and %v", p.Beat, heartbeat.MinInterval, heartbeat.MaxInterval)
+	if p.Beat < segment.MinInterval || p.Beat > segment.MaxInterval {
+		errs.Addf("Beat", "%v is not between %v and %v", p.Beat, segment.MinInterval, segment.MaxInterval)
 	}
 	if p.Misses < 2 {
 		errs.Addf("Misses", "%d: a single frame that is lost must not count, so 2 at least", p.Misses)
@@ -75,12 +76,12 @@ func (p Profile) validate() error {
 // process not run, unless Config.Lease says otherwise: a second, or twice the time
 // of Detection if that is longer, but less than the 5 s that the others wait at most.
 func (p Profile) Lease() time.Duration {
-	return min(max(time.Second, 2*p.Detection()), keptFor*19/20)
+	return min(max(time.Second, 2*p.Detection()), core.LeaseMost*19/20)
 }
 
 // Detection returns within what time a node that nobody can hear any more, its
 // kernel included, is taken for dead.
 func (p Profile) Detection() time.Duration {
 	p = p.filled()
-	return p.Beat + heartbeat.Config{Interval: p.Beat, Misses: p.Misses}.Detection()
+	return p.Beat + segment.Config{Interval: p.Beat, Misses: p.Misses}.Detection()
 }

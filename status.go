@@ -9,8 +9,9 @@ import (
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
-	"github.com/l2vip/l2vip/election/heartbeat"
+	"github.com/l2vip/l2vip/election/segment"
 	"github.com/l2vip/l2vip/health"
+	"github.com/l2vip/l2vip/internal/core"
 )
 
 // Status is what a Runner knows and does at a moment. It is immutable, and the
@@ -20,9 +21,9 @@ type Status struct {
 	Node string
 	// Draining says that the node hands its addresses over and takes none.
 	Draining bool
-	// Deserted says that the lease has run out: nothing is answered until the
-	// other members were heard.
-	Deserted bool
+	// Fenced says that the lease has run out: nothing is answered until the other
+	// members were heard.
+	Fenced bool
 	// Members are all live members by name, this node among them.
 	Members []Member
 	// Services are the configured services, in their order.
@@ -34,10 +35,15 @@ type Status struct {
 	// Wire counts what happened on the wire; zero if the Announcer does not
 	// count.
 	Wire announce.Stats
-	// Peers are the members that beat, as this node hears them, and Beats counts
-	// what happened between them; zero if the Heartbeat does not count.
-	Peers []heartbeat.Peer
-	Beats heartbeat.Stats
+	// Segment is what the segments tell: which members beat, on which link, whom they
+	// hear, and which of this node's links are isolated or unheard.
+	Segment segment.Report
+	// Beats counts what happened between the members on the segments; zero if the
+	// Segment does not count.
+	Beats segment.Stats
+	// LogDropped is how many lines of the log were dropped because the handler was
+	// slow.
+	LogDropped uint64
 	// Realtime says that the thread that beats is scheduled in real time, so that
 	// a busy machine does not widen the beats.
 	Realtime bool
@@ -72,6 +78,9 @@ type AddressStatus struct {
 	// Addr is the address, and Service the service that it is for.
 	Addr    netip.Addr
 	Service string
+	// Phase is what this node does about it: standby, probing, holding, releasing,
+	// disputed or backoff.
+	Phase string
 	// Reason is why this node is no candidate for it, Offered if it is one.
 	Reason election.Reason
 	// Detail says more of the reason, for people.
@@ -130,104 +139,96 @@ func (r *Rival) String() string {
 	return r.Hardware + ", a stranger"
 }
 
-// snapshot is what Status is made from, when somebody asks.
+// snapshot is what Status is made from, when it is asked for.
 type snapshot struct {
-	situation situation
-	plan      *plan
-	taken     time.Time
+	state   *core.State
+	input   core.Input
+	catalog *catalog
+	taken   time.Time
 }
 
 // Status returns what the Runner knows and does now.
 func (r *Runner) Status() *Status {
 	snap := r.status.Load()
-	s, p := &snap.situation, snap.plan
+	in, state := &snap.input, snap.state
 	status := &Status{
-		Node: r.config.Name, Draining: s.draining, Deserted: s.deserted,
-		Links: slices.Clone(s.facts.Links), Peers: slices.Clone(s.peers), view: p.view,
+		Node: r.config.Name, Draining: in.Draining, Fenced: state.Fence() != core.Valid,
+		Segment: in.Segment, LogDropped: r.config.log.Dropped(), view: state.View,
+	}
+	if in.Facts != nil {
+		status.Links = slices.Clone(in.Facts.Links)
 	}
 	if counter, ok := r.config.Announcer.(interface{ Stats() announce.Stats }); ok {
 		status.Wire = counter.Stats()
 	}
-	if h, ok := r.config.Heartbeat.(interface {
-		Stats() heartbeat.Stats
+	if sg, ok := r.config.Segment.(interface {
+		Stats() segment.Stats
 		Realtime() bool
 	}); ok {
-		status.Beats, status.Realtime = h.Stats(), h.Realtime()
+		status.Beats, status.Realtime = sg.Stats(), sg.Realtime()
 	}
-	for o := range p.view.Offers() {
-		m := Member{Name: o.Node, Offered: o.Instance != 0 || o.Node == r.config.Name}
-		m.ConfigDiffers = m.Offered && o.Config != s.roster.digest
+	status.Members = snap.members(r.config.Name)
+	for _, service := range snap.catalog.services {
+		status.Services = append(status.Services, ServiceStatus{
+			Name: service.Name, Addresses: snap.catalog.allocation.Addresses(service.Name), Health: in.Health[service.Name],
+		})
+	}
+	details := core.Details(state, *in)
+	for i := range state.Addresses {
+		a, st := &state.Table.Addresses[i], &state.Addresses[i]
+		d, _ := state.View.Owner(a.Addr)
+		s := AddressStatus{
+			Addr: a.Addr, Service: a.Service, Phase: st.Phase.String(), Reason: election.Joining, Detail: details[i],
+			Owner: d.Owner, Holder: d.Holder, Holds: st.Answers(), Contested: st.Claim.Contested, Term: d.Term,
+			Isolated: st.Isolated(), Automatic: a.Automatic, Rival: snap.rival(&st.Conflict),
+			Sightings: st.Sightings, Defenses: st.Defenses, OtherService: snap.otherService(a),
+		}
+		if len(state.Offer.Entries) > i {
+			s.Reason = state.Offer.Entries[i].Reason
+		}
+		status.Addresses = append(status.Addresses, s)
+	}
+	return status
+}
+
+// members returns the live members by name, the node itself among them.
+func (snap *snapshot) members(self string) []Member {
+	var all []Member
+	for o := range snap.state.View.Offers() {
+		m := Member{Name: o.Node, Offered: o.Instance != 0}
+		m.ConfigDiffers = m.Offered && o.Config != snap.state.Table.Digest
 		for i := range o.Entries {
 			if o.Entries[i].Holds {
 				m.Holds++
 			}
 		}
-		status.Members = append(status.Members, m)
+		all = append(all, m)
 	}
-	for _, service := range s.roster.services {
-		status.Services = append(status.Services, ServiceStatus{
-			Name: service.Name, Addresses: s.roster.allocation.Addresses(service.Name), Health: s.health[service.Name],
-		})
-	}
-	for i := range s.roster.addresses {
-		a, pos := &s.roster.addresses[i], &p.positions[i]
-		d, _ := p.view.Owner(a.addr)
-		status.Addresses = append(status.Addresses, AddressStatus{
-			Addr: a.addr, Service: a.service, Reason: s.reason(pos, i), Detail: s.detail(pos, i),
-			Owner: d.Owner, Holder: d.Holder, Holds: pos.holds, Contested: pos.contested, Term: d.Term,
-			Isolated: pos.cutOff(), Automatic: a.automatic,
-			Rival: snap.rival(pos), Sightings: pos.sightings, Defenses: pos.defense,
-			OtherService: p.otherService(a),
-		})
-	}
-	return status
+	return all
 }
 
 // rival returns the station that gets in the way of an address, or nil.
-func (snap *snapshot) rival(pos *position) *Rival {
-	r := &pos.rival
-	if r.guilt == noGuilt {
+func (snap *snapshot) rival(c *core.Conflict) *Rival {
+	if c.Class == core.NoConflict {
 		return nil
 	}
-	at := func(t time.Duration) time.Time { return snap.taken.Add(t - snap.situation.now) }
+	at := func(t time.Duration) time.Time { return snap.taken.Add(t - snap.input.Now) }
 	return &Rival{
-		Hardware: r.hardware.String(), Member: r.member, KernelAnswers: r.guilt == aKernel,
-		Since: at(r.since), LastSeen: at(r.last),
+		Hardware: c.Station.String(), Member: c.Member, KernelAnswers: c.Class == core.MemberKernelConflict,
+		Since: at(c.Since), LastSeen: at(c.Last),
 	}
 }
 
 // otherService returns the members that offer the address for another service
 // than this node does.
-func (p *plan) otherService(a *address) []string {
+func (snap *snapshot) otherService(a *core.Address) []string {
 	var names []string
-	for node, e := range p.view.Entries(a.addr) {
-		if e.Service != a.service {
+	for node, e := range snap.state.View.Entries(a.Addr) {
+		if e.Service != a.Service {
 			names = append(names, node)
 		}
 	}
 	return names
-}
-
-// detail says in words why the node is no candidate for an address.
-func (s *situation) detail(pos *position, i int) string {
-	a := &s.roster.addresses[i]
-	reason := s.reason(pos, i)
-	switch reason {
-	case election.NoInterface, election.LinkDown, election.NotBound:
-		if a.noneLeft {
-			return "the advertisement names no interface that this node announces on"
-		}
-		return fmt.Sprintf("%v: %s", reason, s.matched[i].Detail)
-	case election.NotReady:
-		return healthDetail(s.health[a.service])
-	case election.Disputed:
-		detail := fmt.Sprintf("%v: %v", reason, pos.rival.hardware)
-		if a.automatic {
-			detail += ", " + excludeIt
-		}
-		return detail
-	}
-	return reason.String()
 }
 
 // Explain says in a few lines of text who owns the address, and why: every

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,8 @@ type Announcer struct {
 	running atomic.Bool
 	changed chan struct{} // capacity 1: assignments were changed
 	counter counters
+	// stations are those that were heard lately, by the index of an interface in use.
+	stations atomic.Pointer[map[int]func() []Station]
 
 	mu          sync.Mutex
 	assignments []Assignment // by address; replaced, never changed; nil before the first Set
@@ -60,7 +63,7 @@ func New(c Config) (*Announcer, error) {
 // moment longer. Everything else follows at once, on Run's goroutine. An assignment that can't be is an
 // error that joins a *ConfigError for each, and then nothing has changed.
 func (a *Announcer) Set(assignments []Assignment) error {
-	if err := validate(assignments, a.config.Bind); err != nil {
+	if err := Validate(assignments, a.config.Bind); err != nil {
 		return err
 	}
 	sorted := append(make([]Assignment, 0, len(assignments)), assignments...)
@@ -92,6 +95,23 @@ func (a *Announcer) Renew(d time.Duration) {
 func (a *Announcer) leased() bool {
 	lease := a.lease.Load()
 	return lease == noLease || int64(clock.Now()) < lease
+}
+
+// Station is a host on an interface.
+type Station struct {
+	// Addr is its address, and HardwareAddr its Ethernet address.
+	Addr         netip.Addr
+	HardwareAddr [6]byte
+}
+
+// Stations returns some of the stations that were heard on the interface with that
+// index, the newest first: what they said may have been true of their address only
+// then. It takes no lock. The slice must not be changed.
+func (a *Announcer) Stations(index int) []Station {
+	if all := a.stations.Load(); all != nil && (*all)[index] != nil {
+		return (*all)[index]()
+	}
+	return nil
 }
 
 // Stats returns the counters.

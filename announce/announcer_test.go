@@ -98,11 +98,11 @@ func TestSetFindsAllThatIsWrong(t *testing.T) {
 // An address of link scope is one of an interface.
 func TestLinkLocal(t *testing.T) {
 	for _, bind := range []Bind{Interface, None} {
-		require.NoError(t, validate([]Assignment{{Addr: addr("fe80::1"), Interfaces: []string{"eth0"}}}, bind))
-		require.ErrorContains(t, validate([]Assignment{{Addr: addr("fe80::1")}}, bind), "[0].Interfaces: missing: fe80::1 belongs to an interface")
+		require.NoError(t, Validate([]Assignment{{Addr: addr("fe80::1"), Interfaces: []string{"eth0"}}}, bind))
+		require.ErrorContains(t, Validate([]Assignment{{Addr: addr("fe80::1")}}, bind), "[0].Interfaces: missing: fe80::1 belongs to an interface")
 	}
 	// IPv4 ones are like any other.
-	require.NoError(t, validate([]Assignment{{Addr: addr("169.254.1.1")}}, Loopback))
+	require.NoError(t, Validate([]Assignment{{Addr: addr("169.254.1.1")}}, Loopback))
 }
 
 // Five repeats over some seconds, each later than the one before, then refreshes

@@ -67,9 +67,9 @@ type Assignment struct {
 // limitedBroadcast is everybody on the segment (RFC 919).
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// validate returns what is wrong with the assignments, where addresses are bound
-// so.
-func validate(assignments []Assignment, bind Bind) error {
+// Validate returns what is wrong with the assignments, where addresses are bound so:
+// an error that joins a *ConfigError for each. Set takes what it finds good.
+func Validate(assignments []Assignment, bind Bind) error {
 	var errs conferr.List
 	seen := make(map[netip.Addr]int, len(assignments))
 	for i := range assignments {
@@ -107,6 +107,15 @@ func validate(assignments []Assignment, bind Bind) error {
 		}
 	}
 	return errs.Err()
+}
+
+// ValidateInterface returns what is wrong with an element of Assignment.Interfaces,
+// by what the kernel takes for the name of an interface.
+func ValidateInterface(pattern string) error {
+	if why := wrongName(pattern); why != "" {
+		return fmt.Errorf("%q: %s", pattern, why)
+	}
+	return nil
 }
 
 // wrongName returns what is wrong with an element of Assignment.Interfaces, by

@@ -216,9 +216,10 @@ func (e *engine) transmitProbe(c *claim, now time.Time) {
 // address by now.
 func (e *engine) transmitAnswer(c *claim, now time.Time) {
 	leased := e.leased()
+	speaks := leased && !c.Quiet
 	if c.sent == 0 || c.defend || !now.Before(c.announceAt) {
 		sent := 0
-		if leased {
+		if speaks {
 			sent = e.announce(c, now)
 		}
 		switch {

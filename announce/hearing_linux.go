@@ -2,6 +2,7 @@ package announce
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,10 @@ import (
 type hearing struct {
 	heard  atomic.Int64
 	silent atomic.Bool
+	// stations are those that were heard lately, the newest first; replaced, never
+	// changed. Two responders that replace them at once may lose one.
+	stations atomic.Pointer[[]Station]
+	metAt    atomic.Int64 // when they were last replaced
 
 	needed bool          // something is answered on the interface
 	since  time.Duration // since when it is
@@ -47,6 +52,28 @@ func (h *hearing) note(now time.Duration) bool {
 	}
 	return h.silent.Load()
 }
+
+// meet remembers a station, unless it is known.
+func (h *hearing) meet(s Station, now time.Duration) {
+	known := h.recent()
+	if slices.Contains(known, s) || now-time.Duration(h.metAt.Load()) < heardEvery {
+		return
+	}
+	h.metAt.Store(int64(now))
+	fresh := append([]Station{s}, known[:min(len(known), maxStations-1)]...)
+	h.stations.Store(&fresh)
+}
+
+// recent returns the stations that were heard lately.
+func (h *hearing) recent() []Station {
+	if all := h.stations.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// maxStations bounds the stations that are remembered on an interface.
+const maxStations = 8
 
 // need says whether something is answered on the interface.
 func (h *hearing) need(needed, claimed bool) {

@@ -289,10 +289,14 @@ func (p *port) note(m *message) bool {
 	if (*p.own.Load())[m.sender] {
 		return false
 	}
-	if p.hearing.note(p.clock.Now()) {
+	now := p.clock.Now()
+	if p.hearing.note(now) {
 		signal(p.sighted)
 	}
 	claimed, probing := m.claim()
+	if !probing {
+		p.hearing.meet(Station{claimed, m.sender}, now)
+	}
 	wanted := watchClaims
 	if probing {
 		wanted = watchProbes

@@ -362,13 +362,19 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 	e.forgetHearings()
 }
 
-// forgetHearings drops what is known of interfaces that are no longer in use.
+// forgetHearings drops what is known of interfaces that are no longer in use, and
+// tells Stations of those that are.
 func (e *engine) forgetHearings() {
 	for index := range e.hearings {
 		if !slices.ContainsFunc(e.ports, func(p *port) bool { return p.link.index == index }) {
 			delete(e.hearings, index)
 		}
 	}
+	stations := make(map[int]func() []Station, len(e.hearings))
+	for index, h := range e.hearings {
+		stations[index] = h.recent
+	}
+	e.stations.Store(&stations)
 }
 
 // berth is where a port belongs.
