@@ -279,7 +279,7 @@ func (l *loop) leases(in *core.Input) (byTurn, byBeat time.Duration) {
 		byTurn = min(l.config.Lease, in.Membership.Detection*3/4)
 	}
 	for i := range l.state.Members {
-		if m := &l.state.Members[i]; m.Live && m.Peer == nil {
+		if m := &l.state.Members[i]; m.Live && (m.Peer == nil || len(m.Peer.Rows) == 0) {
 			return byTurn, byTurn
 		}
 	}

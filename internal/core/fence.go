@@ -69,7 +69,7 @@ func (s *step) resynced(f *fence, name string) bool {
 		return false
 	}
 	m := &s.members[i]
-	if m.Peer == nil || len(m.Peer.Rows) == 0 {
+	if !m.beats() {
 		return m.Known() && s.Synced >= f.since
 	}
 	current, _ := m.confirmed()
@@ -95,6 +95,6 @@ func (s *step) resynced(f *fence, name string) bool {
 func (s *step) wantsSync(f *fence) bool {
 	return f.state == Resyncing && s.Synced < f.since && slices.ContainsFunc(f.members, func(name string) bool {
 		i := slices.IndexFunc(s.members, func(m Member) bool { return m.Name == name })
-		return i < 0 || s.members[i].Peer == nil
+		return i < 0 || !s.members[i].beats()
 	})
 }

@@ -22,7 +22,9 @@ type link struct {
 	joiningUntil, dampedUntil time.Duration
 	// isolated is since when no other station is heard on it; zero if one is.
 	isolated time.Duration
-	// alone says that nobody is there who could be heard.
+	// stations says that other stations than members were ever known on it.
+	stations bool
+	// alone says that no station is there that could be heard.
 	alone bool
 	// unheard says that none of the members that are heard on it hears this node.
 	unheard bool
@@ -91,8 +93,9 @@ func (s *step) follow(l *link, f *announce.Link, later bool) {
 	case l.isolated == 0:
 		l.isolated = s.Now
 	}
+	l.stations = l.stations || heard != nil && heard.Stations
 	if l.isolated > 0 {
-		l.alone = !heard.Stations && s.Now >= l.isolated+aloneAfter && !s.expected(l.index)
+		l.alone = !l.stations && s.Now >= l.isolated+aloneAfter && !s.expected(l.index)
 		s.wakeAt(l.isolated + aloneAfter)
 	}
 	l.unheard = heard != nil && heard.Unheard

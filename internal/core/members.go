@@ -19,11 +19,14 @@ type Member struct {
 	// Live says that it counts. What it offers may still count on some links only:
 	// see Peer.Rows.
 	Live bool
-	// Peer is what its beats tell; nil if it is not heard on a segment.
+	// Peer is what its beats tell; nil if it was never heard on a segment.
 	Peer *segment.Peer
 	// InMembership says that the membership knows it as live.
 	InMembership bool
 }
+
+// beats reports whether the member was heard on a link that is up.
+func (m *Member) beats() bool { return m.Peer != nil && len(m.Peer.Rows) > 0 }
 
 // Known reports whether the member's offer is known.
 func (m *Member) Known() bool { return m.Offer.Instance != 0 }
@@ -59,8 +62,12 @@ func members(self string, peers []segment.Peer, offers []election.Offer, kernelA
 func (m *Member) settle(kernelAnswers bool) {
 	p, told := m.Peer, m.Offer
 	m.Offer = election.Offer{Node: m.Name}
-	if p == nil {
+	if !m.beats() {
+		// What it said on a link that is down may be newer than what has come since.
 		m.Live, m.Offer = m.InMembership, told
+		if p != nil && p.Offer != nil && p.Instance == told.Instance && p.Offer.Newer(&told) {
+			m.Offer = *p.Offer
+		}
 		return
 	}
 	m.Live = slices.ContainsFunc(p.Rows, func(r segment.Row) bool { return m.alive(&r, kernelAnswers) })
@@ -107,7 +114,7 @@ type presence struct {
 // on returns how the member counts for addresses on the links with these indexes,
 // all links if there are none.
 func (m *Member) on(links []int, kernelAnswers bool) presence {
-	if m.Peer == nil {
+	if !m.beats() {
 		return presence{}
 	}
 	alive, isolated, stalled := 0, 0, 0
@@ -138,7 +145,7 @@ func (m *Member) on(links []int, kernelAnswers bool) presence {
 // confirmed reports whether the member's newest offer is known, and, if it is not,
 // whether it is known to hold nothing.
 func (m *Member) confirmed() (current, holdsNothing bool) {
-	if m.Peer == nil || m.Offer.Revision >= m.Peer.Revision {
+	if !m.beats() || m.Offer.Revision >= m.Peer.Revision {
 		return true, false
 	}
 	return false, m.Peer.HoldsNothing
@@ -148,7 +155,7 @@ func (m *Member) confirmed() (current, holdsNothing bool) {
 // links where it does not count say why, and that it does not hold them.
 func (s *step) offer(m *Member) election.Offer {
 	o := m.Offer
-	if m.Peer == nil || len(o.Entries) == 0 {
+	if !m.beats() || len(o.Entries) == 0 {
 		return o
 	}
 	current, nothing := m.confirmed()
