@@ -29,8 +29,8 @@ const (
 	checksumSize = 4
 )
 
-// The label in front of every datagram and stream: who we are, the version of
-// the protocol, the cluster.
+// The label in front of every datagram and stream: l2vip, the version of the
+// protocol, the cluster.
 const (
 	labelMagic   = "l2vip/"
 	labelVersion = "1/"
@@ -41,8 +41,8 @@ func labelOf(cluster string) string { return labelMagic + labelVersion + cluster
 // errGate ends a stream that is not let through.
 var errGate = errors.New("not for this cluster")
 
-// judgeLabel returns whether a label is that of the cluster, and else why not.
-func judgeLabel(label, want string) (reason, bool) {
+// classifyLabel returns whether a label is that of the cluster, and else why not.
+func classifyLabel(label, want string) (reason, bool) {
 	switch {
 	case label == want:
 		return 0, true
@@ -54,8 +54,8 @@ func judgeLabel(label, want string) (reason, bool) {
 	return dropCluster, false
 }
 
-// judgePacket returns whether a datagram is let through, and else why not.
-func judgePacket(b []byte, label string, encrypted bool) (reason, bool) {
+// classifyPacket returns whether a datagram is let through, and else why not.
+func classifyPacket(b []byte, label string, encrypted bool) (reason, bool) {
 	if len(b) > maxDatagram {
 		return dropTooLarge, false
 	}
@@ -63,7 +63,7 @@ func judgePacket(b []byte, label string, encrypted bool) (reason, bool) {
 		return dropForeign, false
 	}
 	size := 2 + int(b[1])
-	if why, ok := judgeLabel(string(b[2:size]), label); !ok {
+	if why, ok := classifyLabel(string(b[2:size]), label); !ok {
 		return why, false
 	}
 	if b = b[size:]; encrypted {
@@ -110,20 +110,20 @@ func single(typ byte) bool {
 // gateConn lets a stream through when its head is that of a member.
 type gateConn struct {
 	net.Conn
-	label     string
-	encrypted bool
-	dropped   func(reason)
-	head      []byte // read, and not yet handed out
-	judged    bool
-	refused   bool
+	label      string
+	encrypted  bool
+	dropped    func(reason)
+	head       []byte // read, and not yet handed out
+	classified bool
+	refused    bool
 }
 
-// Read reads from the stream. The first call judges its head; memberlist has set
+// Read reads from the stream. The first call classifies its head; memberlist has set
 // a deadline before it.
 func (c *gateConn) Read(b []byte) (int, error) {
-	if !c.judged {
-		c.judged = true
-		why, err := c.judge()
+	if !c.classified {
+		c.classified = true
+		why, err := c.classify()
 		if c.refused = err != nil; errors.Is(err, errGate) {
 			c.dropped(why)
 		}
@@ -139,8 +139,8 @@ func (c *gateConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// judge reads the head: the label and the type of the first message.
-func (c *gateConn) judge() (reason, error) {
+// classify reads the head: the label and the type of the first message.
+func (c *gateConn) classify() (reason, error) {
 	c.head = make([]byte, 2, 2+256+1)
 	if _, err := io.ReadFull(c.Conn, c.head); err != nil {
 		return 0, err
@@ -153,7 +153,7 @@ func (c *gateConn) judge() (reason, error) {
 		return 0, err
 	}
 	typ := c.head[len(c.head)-1]
-	if why, ok := judgeLabel(string(c.head[2:len(c.head)-1]), c.label); !ok {
+	if why, ok := classifyLabel(string(c.head[2:len(c.head)-1]), c.label); !ok {
 		return why, errGate
 	}
 	switch {
