@@ -50,6 +50,7 @@ func TestLearnedPeersAreJoined(t *testing.T) {
 		s.Host(simAddr(1)).Crash()
 		<-b.done
 		within(t, time.Second, a.misses("node-1"))
+		time.Sleep(time.Second) // else it hears of its death, refutes that, and is joined only by the next push/pull
 		b = s.stranger(1)
 		within(t, dialTimeout+retryJitter, complete([]*node{a, b, c, d}, 1))
 		end(a, b, c, d)

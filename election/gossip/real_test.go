@@ -16,7 +16,7 @@ import (
 	"github.com/l2vip/l2vip/election"
 )
 
-// loopback returns addresses on which no one listens yet.
+// loopback returns addresses that are not in use.
 func loopback(t *testing.T, count int) []netip.Addr {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.1.2.3:0")

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// Budgets for the offers in a push/pull: all of them when somebody joins,
+	// Budgets for the offers in a push/pull: all of them when a member joins,
 	// and what costs little in between, where versions suffice, as a member
 	// asks for what it misses. memberlist carries 20 MiB at the most.
 	joinBudget   = 12 << 20
