@@ -1,11 +1,16 @@
 package gossip
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,6 +104,63 @@ func TestEncryption(t *testing.T) {
 	require.NotZero(t, a.Stats().Dropped.Key)
 	require.Equal(t, 1, a.Stats().Members)
 	end(a, b, wrong, plain)
+}
+
+// The byte in front of what is encrypted says in which of memberlist's two ways, and
+// is not authenticated: what was recorded comes back with the other one, under which
+// memberlist would panic.
+func TestOlderEncryptionIsRefused(t *testing.T) {
+	addrs := loopback(t, 2)
+	nodes := realCluster(t, addrs, keyed("k"))
+	within(t, patience, complete(nodes, 1))
+	label := labelOf(defaultCluster)
+	block, err := aes.NewCipher(nodes[0].local.Key("gossip"))
+	require.NoError(t, err)
+	gcm, err := cipher.NewGCM(block)
+	require.NoError(t, err)
+	turned := func(head []byte) []byte {
+		nonce := make([]byte, gcm.NonceSize())
+		sealed := gcm.Seal(nonce, nonce, bytes.Repeat([]byte{255}, 32), append(slices.Clone(head), label...))
+		return append(append(slices.Clone(head), 0), sealed...)
+	}
+	inside := func(b []byte) []byte { return append(append([]byte{mlLabel, byte(len(label))}, label...), b...) }
+	const size = 1 + 12 + 32 + 16
+
+	for network, junk := range map[string][]byte{
+		"udp": turned(nil),
+		"tcp": turned([]byte{mlEncrypted, 0, 0, 0, size}),
+	} {
+		before := nodes[0].Stats().Dropped.Key
+		conn, err := net.Dial(network, netip.AddrPortFrom(addrs[0], defaultPort).String())
+		require.NoError(t, err)
+		_, err = conn.Write(inside(junk))
+		require.NoError(t, err)
+		within(t, patience, func() bool { return nodes[0].Stats().Dropped.Key > before }, network)
+		_ = conn.Close()
+	}
+
+	// So with what answers where a peer was.
+	trap, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 0).String())
+	require.NoError(t, err)
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		conn, err := trap.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Write(turned([]byte{mlEncrypted, 0, 0, 0, size}))
+		_, _ = io.Copy(io.Discard, conn) // until the engine closes it
+		_ = conn.Close()
+	})
+	before := nodes[0].Stats().Dropped.Key
+	nodes[0].learned <- netip.MustParseAddrPort(trap.Addr().String())
+	within(t, patience, func() bool { return nodes[0].Stats().Dropped.Key > before })
+	require.NoError(t, trap.Close())
+	answering.Wait()
+
+	nodes[1].Publish(offer(2))
+	within(t, patience, nodes[0].saw("node-1", 2))
+	end(nodes...)
 }
 
 func TestJunkIsDroppedAndCounted(t *testing.T) {

@@ -144,10 +144,7 @@ func (t *transport) accept() {
 		}
 		retry.reset()
 		from := conn.RemoteAddr()
-		c, err := t.track(&gateConn{
-			Conn: conn, label: t.label, encrypted: t.encrypted,
-			dropped: func(why reason) { t.count.drop(t.log, why, "from", from) },
-		}, true)
+		c, err := t.track(t.gate(conn, false), true)
 		if err != nil {
 			t.count.drop(t.log, dropOverloaded, "from", from)
 			_ = conn.Close()
@@ -159,6 +156,14 @@ func (t *transport) accept() {
 			_ = c.Close()
 			return
 		}
+	}
+}
+
+// gate returns the stream behind the gate.
+func (t *transport) gate(conn net.Conn, reply bool) *gateConn {
+	return &gateConn{
+		Conn: conn, label: t.label, encrypted: t.encrypted, reply: reply,
+		dropped: func(why reason) { t.count.drop(t.log, why, "from", conn.RemoteAddr()) },
 	}
 }
 
@@ -228,7 +233,7 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 		_ = conn.Close()
 		return nil, errSelf
 	}
-	c, err := t.track(conn, false)
+	c, err := t.track(t.gate(conn, true), false)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
