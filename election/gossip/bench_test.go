@@ -76,9 +76,9 @@ func BenchmarkDetection(b *testing.B) {
 			g, err := New(cfg)
 			require.NoError(b, err)
 			wg.Go(func() {
-				_ = g.Run(ctx, peer, func(o []election.Offer) {
+				_ = g.Run(ctx, election.Local{Name: peer}, func(m election.Membership) {
 					mu.Lock()
-					live[peer] = len(o)
+					live[peer] = len(m.Offers)
 					mu.Unlock()
 					changes <- struct{}{}
 				})
@@ -120,7 +120,7 @@ func BenchmarkDetection(b *testing.B) {
 func BenchmarkState(b *testing.B) {
 	g, err := New(Config{})
 	require.NoError(b, err)
-	e := newEngine(g, "self", nil)
+	e := newEngine(g, "self", defaultCluster, nil, nil)
 	d := delegate{e}
 	for i := range 10 {
 		name := string(rune('a' + i))

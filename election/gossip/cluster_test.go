@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -17,15 +18,17 @@ import (
 // node is an engine that runs, and what it has said so far.
 type node struct {
 	*Gossip
-	name string
-	stop context.CancelFunc
-	done chan error
+	name    string
+	local   election.Local
+	learned chan netip.AddrPort // local.Learned
+	stop    context.CancelFunc
+	done    chan error
 
 	mu      sync.Mutex
 	own     *election.Offer // published last
-	offers  []election.Offer
-	updates int
-	watch   func([]election.Offer)
+	told    election.Membership
+	reports int
+	watch   func(election.Membership)
 }
 
 // start runs an engine until the test ends or its stop is called.
@@ -34,11 +37,12 @@ func start(t *testing.T, name string, cfg Config, options ...func(*node)) *node 
 	g, err := New(cfg)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
-	n := &node{Gossip: g, name: name, stop: stop, done: make(chan error, 1)}
+	n := &node{Gossip: g, name: name, stop: stop, done: make(chan error, 1), learned: make(chan netip.AddrPort, 8)}
+	n.local = election.Local{Name: name, Learned: n.learned}
 	for _, option := range options {
 		option(n)
 	}
-	go func() { n.done <- g.Run(ctx, name, n.update) }()
+	go func() { n.done <- g.Run(ctx, n.local, n.report) }()
 	t.Cleanup(func() { n.stop() })
 	return n
 }
@@ -49,13 +53,28 @@ func at(seconds int64) func(*node) {
 	return func(n *node) { n.clock = func() time.Time { return time.Unix(seconds, 0) } }
 }
 
+// in makes a node a member of a cluster.
+func in(cluster string) func(*node) {
+	return func(n *node) { n.local.Cluster = cluster }
+}
+
+// keyed gives a node's cluster a secret.
+func keyed(secret string) func(*node) {
+	return func(n *node) {
+		n.local.Derive = func(purpose string) []byte {
+			key := sha256.Sum256([]byte(secret + " for " + purpose))
+			return key[:]
+		}
+	}
+}
+
 // offering publishes an offer before the engine runs.
 func offering(o election.Offer) func(*node) {
 	return func(n *node) { n.Publish(o) }
 }
 
-// watching calls fn with every update.
-func watching(fn func([]election.Offer)) func(*node) {
+// watching calls fn with every report.
+func watching(fn func(election.Membership)) func(*node) {
 	return func(n *node) { n.watch = fn }
 }
 
@@ -67,15 +86,15 @@ func (n *node) Publish(o election.Offer) {
 	n.Gossip.Publish(o)
 }
 
-// update keeps what the engine says, and publishes again as a Runner does.
-func (n *node) update(offers []election.Offer) {
+// report keeps what the engine says, and publishes again as a Runner does.
+func (n *node) report(m election.Membership) {
 	if n.watch != nil {
-		n.watch(offers)
+		n.watch(m)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.offers = offers
-	n.updates++
+	n.told = m
+	n.reports++
 	if n.own != nil {
 		n.Gossip.Publish(*n.own)
 	}
@@ -88,11 +107,18 @@ func (n *node) leave(t *testing.T) {
 	require.NoError(t, <-n.done)
 }
 
-// latest returns the offers of the last update, and how many there were.
+// latest returns the offers of the last report, and how many reports there were.
 func (n *node) latest() ([]election.Offer, int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.offers, n.updates
+	return n.told.Offers, n.reports
+}
+
+// endpoint returns where others reach the node, once it has said so.
+func (n *node) endpoint() netip.AddrPort {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.told.Endpoint
 }
 
 // sees returns the node's latest offer of another, if that is live.
@@ -122,12 +148,12 @@ func (n *node) misses(name string) func() bool {
 	}
 }
 
-// complete returns a condition: everybody has everybody's offer of revision.
+// complete returns a condition: all have the offers of all, of the revision.
 func complete(nodes []*node, revision uint64) func() bool {
 	return func() bool {
 		for _, n := range nodes {
-			offers, updates := n.latest()
-			if updates == 0 || len(offers) != len(nodes)-1 {
+			offers, reports := n.latest()
+			if reports == 0 || len(offers) != len(nodes)-1 {
 				return false
 			}
 			for _, o := range offers {
@@ -183,7 +209,7 @@ type sim struct {
 	peers []string
 }
 
-// newSim returns a network; the first that many nodes are everybody's peers.
+// newSim returns a network; the first that many nodes are the peers of all.
 func newSim(t *testing.T, peers int) *sim {
 	s := &sim{Network: memnet.NewNetwork(memnet.NetworkConfig{}), t: t}
 	for i := range peers {

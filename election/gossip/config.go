@@ -12,8 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/crypto/argon2"
-
+	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/internal/conferr"
 )
 
@@ -22,8 +21,15 @@ const (
 	defaultPort          = 7946
 	defaultProbeInterval = 100 * time.Millisecond
 
-	// maxName bounds the names of members, in bytes: that of a DNS name.
-	maxName = 255
+	// maxName bounds the names of members, in bytes, as election does.
+	maxName = 512
+	// maxHost bounds the names of hosts, in bytes.
+	maxHost = 255
+	// keyPurpose names the key of the engines among those that follow from the
+	// cluster's secret.
+	keyPurpose = "gossip"
+	// keySize is the length of the cluster's key, in bytes.
+	keySize = 32
 	// maxCluster bounds the cluster's name, in bytes, so that it fits into
 	// the label of every datagram.
 	maxCluster = 128
@@ -45,58 +51,44 @@ type Network interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Config is what [New] needs. The zero value is a cluster that nobody is
-// looked for in: others may join this member, or [Gossip.Meet] tell of them.
+// Config is what [New] needs. With the zero value no member is looked for: others
+// may join this one, or [election.Local] deliver where they are.
 type Config struct {
 	// Peers are the members to join: a host or host:port each, where the host
 	// is an address or a DNS name that is resolved again at each attempt. The
 	// member's own address may be among them, so that all members can have
 	// the same list. One peer that is alive is enough to find all others;
 	// peers that are missing are tried again at least every quarter of a
-	// second. Empty means that this member waits to be joined, or to be told of
-	// others by [Gossip.Meet].
+	// second. If empty, this member waits to be joined, or to learn where others are.
 	Peers []string
 
-	// Cluster is the cluster's name, at most 128 bytes. Members of different
-	// clusters never see each other. Empty means "l2vip".
-	Cluster string
-
-	// Address is where to listen, without a zone. The zero value means all
-	// addresses.
+	// Address is where to listen, without a zone. If zero, on all addresses.
 	Address netip.Addr
 
-	// Advertise is the address under which the others reach this member. The
-	// zero value means Address if that is set to one address, else the local
-	// address from which the first peer is reached, found by asking Network for
-	// a connected UDP socket on which nothing is sent. Without peers the
-	// default route decides.
+	// Advertise is the address under which the others reach this member. If zero,
+	// it is Address if that is set to one address, else the local address from
+	// which the first peer is reached, found by asking Network for a connected UDP
+	// socket on which nothing is sent. Without peers the default route decides.
 	Advertise netip.Addr
 
-	// Port is the UDP and TCP port, here and where Peers name none. Zero
-	// means 7946.
+	// Port is the UDP and TCP port, here and where Peers name none. If zero, 7946.
 	Port int
 
-	// Key encrypts and authenticates everything with AES-GCM: 16, 24 or 32
-	// bytes. All members need the same. Empty means no encryption, unless a
-	// Passphrase is given; then whoever reaches the port may join.
-	Key []byte
-
-	// Passphrase is a secret of any length in place of a Key, which is derived
-	// from it and from Cluster with Argon2id. Empty means none.
-	Passphrase string
-
-	// ProbeInterval is the time between two probes by a member, and so
-	// scales everything: see [Gossip.Detection]. Zero means 100 ms. Less than
-	// 50 ms tends to declare members dead that are only busy. It must be the
-	// same on all members.
+	// ProbeInterval is the time between two probes by a member, and so scales
+	// everything: a member is declared dead no sooner than 4 × ProbeInterval after
+	// it was last able to answer, one for the probe that fails and three for the
+	// suspicion; from the eleventh member on times log10 of their number. If zero,
+	// 100 ms. Less than 50 ms tends to declare members dead that are only busy. It
+	// must be the same on all members.
 	ProbeInterval time.Duration
 
 	// Logger gets members that join and leave at level Info, what an operator
 	// should look at (name conflicts, strangers) at Warn, and the rest at
-	// Debug. Nil discards.
+	// Debug. If nil, everything is discarded. The engine never waits for it:
+	// lines beyond 512 that wait for its handler are dropped.
 	Logger *slog.Logger
 
-	// Network opens the sockets. Nil means the real network.
+	// Network opens the sockets. If nil, the real network does.
 	Network Network
 }
 
@@ -111,16 +103,6 @@ type peer struct {
 // settle fills in the defaults and returns the peers, or all that is wrong.
 func (c *Config) settle() ([]peer, error) {
 	var errs conferr.List
-	if c.Cluster == "" {
-		c.Cluster = defaultCluster
-	}
-	switch {
-	case len(c.Cluster) > maxCluster:
-		errs.Addf("Cluster", "%d bytes long, more than %d", len(c.Cluster), maxCluster)
-	case !utf8.ValidString(c.Cluster):
-		errs.Addf("Cluster", "%q is not UTF-8", c.Cluster)
-	}
-
 	switch {
 	case c.Port < 0 || c.Port > 1<<16-1:
 		errs.Addf("Port", "%d is not between 1 and 65535", c.Port)
@@ -135,16 +117,7 @@ func (c *Config) settle() ([]peer, error) {
 	if err := unsuitable(c.Advertise); err != nil {
 		errs.Addf("Advertise", "%w", err)
 	} else if c.Advertise.IsUnspecified() {
-		errs.Addf("Advertise", "nobody is reached at %v", c.Advertise)
-	}
-
-	switch len(c.Key) {
-	case 0, 16, 24, 32:
-	default:
-		errs.Addf("Key", "%d bytes long; AES takes 16, 24 or 32", len(c.Key))
-	}
-	if len(c.Key) > 0 && c.Passphrase != "" {
-		errs.Addf("Passphrase", "set together with Key; one of them is the secret")
+		errs.Addf("Advertise", "no member is reached at %v", c.Advertise)
 	}
 
 	switch {
@@ -171,10 +144,10 @@ func (c *Config) settle() ([]peer, error) {
 			errs.Addf(fmt.Sprintf("Peers[%d]", i), "%w", err)
 			continue
 		}
-		place := p
-		place.text = ""
-		if !seen[place] {
-			seen[place] = true
+		where := p
+		where.text = ""
+		if !seen[where] {
+			seen[where] = true
 			peers = append(peers, p)
 		}
 	}
@@ -210,7 +183,7 @@ func parsePeer(text string, port int) (peer, error) {
 	}
 	addr, err := netip.ParseAddr(p.host)
 	if err != nil {
-		if p.host == "" || strings.ContainsAny(p.host, " \t\r\n/") || len(p.host) > maxName {
+		if p.host == "" || strings.ContainsAny(p.host, " \t\r\n/") || len(p.host) > maxHost {
 			return peer{}, fmt.Errorf("%q names no host", text)
 		}
 		return p, nil
@@ -220,7 +193,7 @@ func parsePeer(text string, port int) (peer, error) {
 		return peer{}, err
 	}
 	if addr.IsUnspecified() {
-		return peer{}, fmt.Errorf("nobody is reached at %v", addr)
+		return peer{}, fmt.Errorf("no member is reached at %v", addr)
 	}
 	p.addr, p.host = netip.AddrPortFrom(addr, p.port), ""
 	return p, nil
@@ -230,16 +203,28 @@ func parsePeer(text string, port int) (peer, error) {
 // round trip must be less than ProbeInterval.
 func (c *Config) probeTimeout() time.Duration { return c.ProbeInterval * 3 / 10 }
 
-// key returns the key of the cluster, or nil for no encryption. It takes its time.
-func (c *Config) key() []byte {
-	if c.Passphrase == "" {
-		return c.Key
+// detection is the shortest time after which the others may declare this member
+// dead: see [Config.ProbeInterval]. It holds if the network loses nothing.
+func (c *Config) detection() time.Duration { return (1 + suspicionMult) * c.ProbeInterval }
+
+// identity returns the member's cluster and key, or an error that says what is
+// wrong with local.
+func identity(local *election.Local) (cluster string, key []byte, err error) {
+	cluster, key = local.Cluster, local.Key(keyPurpose)
+	if cluster == "" {
+		cluster = defaultCluster
 	}
-	// Argon2id with the parameters that OWASP asks for at the least. They are
-	// part of the protocol, as every member must find the same key.
-	const passes, memoryKiB, lanes, size = 2, 19 * 1024, 1, 32
-	salt := "github.com/l2vip/l2vip gossip 1\x00" + c.Cluster
-	return argon2.IDKey([]byte(c.Passphrase), []byte(salt), passes, memoryKiB, lanes, size)
+	errs := []error{badName(local.Name)}
+	switch {
+	case len(cluster) > maxCluster:
+		errs = append(errs, fmt.Errorf("cluster name of %d bytes, more than %d", len(cluster), maxCluster))
+	case !utf8.ValidString(cluster):
+		errs = append(errs, fmt.Errorf("cluster name %q is not UTF-8", cluster))
+	}
+	if len(key) != 0 && len(key) != keySize {
+		errs = append(errs, fmt.Errorf("key of %d bytes, not %d", len(key), keySize))
+	}
+	return cluster, key, errors.Join(errs...)
 }
 
 // advertise finds the address that the others reach this member at.
@@ -259,8 +244,8 @@ func (c *Config) advertise(ctx context.Context, peers []peer) (netip.Addr, error
 		}
 	}
 	if len(targets) == 0 {
-		// Addresses for documentation: nobody is there, but the default
-		// route leads to them. Nothing is sent.
+		// Addresses for documentation: the default route leads to them.
+		// Nothing is sent.
 		targets = []string{"192.0.2.1:9", "[2001:db8::1]:9"}
 	}
 	var errs []error

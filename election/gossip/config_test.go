@@ -7,38 +7,33 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip/election"
 )
 
 func TestDefaults(t *testing.T) {
 	g, err := New(Config{})
 	require.NoError(t, err)
-	require.Equal(t, "l2vip", g.cfg.Cluster)
 	require.Equal(t, 7946, g.cfg.Port)
 	require.Equal(t, 100*time.Millisecond, g.cfg.ProbeInterval)
-	require.Equal(t, 400*time.Millisecond, g.Detection())
+	require.Equal(t, 400*time.Millisecond, g.cfg.detection())
 	require.Equal(t, Stats{}, g.Stats())
 }
 
 func TestEverythingThatIsWrongIsReported(t *testing.T) {
 	_, err := New(Config{
 		Peers:         []string{"front-1", "front-2:http", "", "a:b:c", "192.168.122.11:0", "224.0.0.1", "fe80::1%eth0", "0.0.0.0"},
-		Cluster:       strings.Repeat("x", 129),
 		Address:       netip.MustParseAddr("fe80::1%eth0"),
 		Advertise:     netip.MustParseAddr("0.0.0.0"),
 		Port:          70000,
-		Key:           make([]byte, 17),
-		Passphrase:    "secret",
 		ProbeInterval: -1,
 	})
 	var finding *ConfigError
 	require.ErrorAs(t, err, &finding)
 	require.Equal(t, strings.TrimSpace(`
-Cluster: 129 bytes long, more than 128
 Port: 70000 is not between 1 and 65535
 Address: fe80::1%eth0 has a zone, which means nothing to other members
-Advertise: nobody is reached at 0.0.0.0
-Key: 17 bytes long; AES takes 16, 24 or 32
-Passphrase: set together with Key; one of them is the secret
+Advertise: no member is reached at 0.0.0.0
 ProbeInterval: -1ns is negative
 Peers[1]: "front-2:http": port "http" is not between 1 and 65535
 Peers[2]: "" names no host
@@ -46,8 +41,37 @@ Peers[3]: "a:b:c" is neither a host nor host:port
 Peers[4]: "192.168.122.11:0": port "0" is not between 1 and 65535
 Peers[5]: 224.0.0.1 is a multicast address
 Peers[6]: fe80::1%eth0 has a zone, which means nothing to other members
-Peers[7]: nobody is reached at 0.0.0.0
+Peers[7]: no member is reached at 0.0.0.0
 `), err.Error())
+}
+
+func TestIdentity(t *testing.T) {
+	cluster, key, err := identity(&election.Local{Name: "a"})
+	require.NoError(t, err)
+	require.Equal(t, "l2vip", cluster)
+	require.Empty(t, key)
+
+	derive := func(size int) func(string) []byte {
+		return func(purpose string) []byte {
+			require.Equal(t, "gossip", purpose)
+			return make([]byte, size)
+		}
+	}
+	cluster, key, err = identity(&election.Local{Name: strings.Repeat("x", 512), Cluster: strings.Repeat("x", 128), Derive: derive(32)})
+	require.NoError(t, err)
+	require.Len(t, cluster, 128)
+	require.Len(t, key, 32)
+
+	for want, local := range map[string]election.Local{
+		"empty name":                               {},
+		"name of 513 bytes, more than 512":         {Name: strings.Repeat("x", 513)},
+		"cluster name of 129 bytes, more than 128": {Name: "a", Cluster: strings.Repeat("x", 129)},
+		`cluster name "\xff" is not UTF-8`:         {Name: "a", Cluster: "\xff"},
+		"key of 16 bytes, not 32":                  {Name: "a", Derive: derive(16)},
+	} {
+		_, _, err := identity(&local)
+		require.EqualError(t, err, want)
+	}
 }
 
 func TestPeers(t *testing.T) {

@@ -2,8 +2,6 @@ package gossip
 
 import (
 	"errors"
-	"log/slog"
-	"net"
 	"net/netip"
 	"time"
 
@@ -76,19 +74,14 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	now := time.Now()
 	instance, _ := parseMeta(n.Meta)
 	d.mu.Lock()
-	m, fresh := d.table.join(n)
-	if !fresh {
-		d.started(m, instance)
-		d.mu.Unlock()
-		return
-	}
+	m := d.table.join(n)
 	m.start(instance, now)
 	m.ask(now)
 	m.outbox[d.self] = struct{}{}
 	d.changed()
 	d.mu.Unlock()
 	d.count.joins.Add(1)
-	d.journal.log(slog.LevelInfo, "member joined", "member", n.Name, "address", n.Address())
+	d.log.Info("member joined", "member", n.Name, "address", n.Address())
 }
 
 // NotifyUpdate sees a member that has moved or was started again.
@@ -100,7 +93,7 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	d.mu.Lock()
 	m := d.table.alive(n.Name)
 	if m != nil {
-		m.place(n)
+		m.locate(n)
 		d.started(m, instance)
 	}
 	d.mu.Unlock()
@@ -111,61 +104,12 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 }
 
 // NotifyLeave sees a member that memberlist has declared dead, or that has left
-// and whose farewell was lost. For a death one member's word is enough, and one
-// that was cut off says it of all others when it returns. So this engine asks the
-// dead first.
+// and whose farewell was lost.
 func (d delegate) NotifyLeave(n *memberlist.Node) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m := d.table.alive(n.Name)
-	if m == nil || n.Name == d.self {
-		return
-	}
-	if !m.doubted {
-		list := d.list
-		m.doubted = list != nil && d.spawn(func() { d.verify(list, m) })
-	}
-	if !m.doubted {
+	if m := d.table.alive(n.Name); m != nil {
 		d.gone(m, "failed")
-	}
-}
-
-// vouchedFor is for how long a member that does not answer is kept because
-// somebody vouches for it. What it offers may change meanwhile, and nobody here
-// would know.
-const vouchedFor = 30 * time.Second
-
-// verify asks a member that is said to be dead until it does not answer, or is
-// said to be alive again. Meanwhile it is joined again, if gossip does not tell it
-// soon what is said of it.
-func (e *engine) verify(list *memberlist.Memberlist, m *member) {
-	began := time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for round := 0; ; round++ {
-		select {
-		case <-e.ctx.Done():
-			return
-		case <-timer.C:
-		}
-		e.mu.Lock()
-		node, addr := m.node, m.addr
-		e.mu.Unlock()
-		_, err := list.Ping(node.Name, &net.UDPAddr{IP: node.Addr, Port: int(node.Port)})
-		alive := err == nil || time.Since(began) < vouchedFor && e.gossip.isVouched(node.Name)
-		e.mu.Lock()
-		doubted := m.doubted
-		if doubted && !alive {
-			e.gone(m, "failed")
-		}
-		e.mu.Unlock()
-		if !doubted || !alive {
-			return
-		}
-		if round > 0 {
-			_ = e.exchange(addr) // says no more than the probe
-		}
-		timer.Reset(e.gossip.cfg.ProbeInterval)
 	}
 }
 
@@ -175,7 +119,7 @@ func (e *engine) gone(m *member, how string) {
 	e.table.leave(m.node.Name, time.Now())
 	e.changed()
 	e.count.leaves.Add(1)
-	e.journal.log(slog.LevelInfo, "member gone", "member", m.node.Name, "address", m.node.Address(), "how", how)
+	e.log.Info("member gone", "member", m.node.Name, "address", m.node.Address(), "how", how)
 }
 
 // NotifyConflict sees a second member of one name.
@@ -202,7 +146,7 @@ func (d delegate) NotifyConflict(known, other *memberlist.Node) {
 	if known.Name == d.self {
 		text = "another member has this member's name"
 	}
-	d.journal.log(slog.LevelWarn, text, "member", known.Name, "address", known.Address(), "other", other.Address())
+	d.log.Warn(text, "member", known.Name, "address", known.Address(), "other", other.Address())
 }
 
 // conflict is a name, and the address that contests it.
@@ -235,7 +179,7 @@ func reasonOf(err error) reason {
 	return dropMalformed
 }
 
-func (e *engine) drop(why reason, args ...any) { e.count.drop(e.journal, why, args...) }
+func (e *engine) drop(why reason, args ...any) { e.count.drop(e.log.Logger, why, args...) }
 
 // receive takes a message.
 func (e *engine) receive(b []byte) {
@@ -244,7 +188,7 @@ func (e *engine) receive(b []byte) {
 		e.drop(reasonOf(err), "error", err)
 		return
 	}
-	if !e.hear(&m) {
+	if !e.note(&m) {
 		return
 	}
 	for i := range m.records {
@@ -257,8 +201,8 @@ func (e *engine) receive(b []byte) {
 			e.drop(dropMalformed, "error", err, "member", r.node)
 			continue
 		}
-		if o.Node != r.node || (version{o.Instance, o.Revision}) != r.version {
-			e.drop(dropMalformed, "error", "the record is not about the offer in it", "member", r.node)
+		if o.Node != r.node {
+			e.drop(dropMalformed, "error", "the record is about another member than the offer in it", "member", r.node)
 			continue
 		}
 		if e.take(o, r) && m.kind == kindOffer && len(b) <= e.datagram {
@@ -267,9 +211,9 @@ func (e *engine) receive(b []byte) {
 	}
 }
 
-// hear takes from a message what it says beside the offers, and reports whether
+// note takes from a message what it says beside the offers, and reports whether
 // to go on.
-func (e *engine) hear(msg *message) bool {
+func (e *engine) note(msg *message) bool {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -302,12 +246,12 @@ func (e *engine) hear(msg *message) bool {
 			e.echo(r.version)
 			if msg.kind == kindRequest && !r.version.less(version{e.instance, e.revision}) {
 				// It was taken for dead, and must say again what it offers:
-				// update makes its owner do that.
+				// report makes its Runner do that.
 				e.asked = true
 				e.changed()
 			}
 		} else if m := e.table.alive(r.node); m != nil {
-			m.hear(r.version, msg.sender, now)
+			m.mention(r.version, msg.sender, now)
 			if r.data == nil && m.missing() {
 				e.wake()
 			}
@@ -354,7 +298,7 @@ func (e *engine) take(o *election.Offer, r *record) bool {
 	if m == nil || !m.takes(r.version) {
 		return false
 	}
-	if m.have.instance != 0 && m.have.instance < o.Instance {
+	if m.have.instance != 0 && m.have.instance < r.instance {
 		e.count.restarts.Add(1)
 	}
 	m.offer, m.data, m.have = o, append([]byte(nil), r.data...), r.version
@@ -385,7 +329,7 @@ func (e *engine) remember(instance uint64) {
 	}
 }
 
-// echo notes a version of this member's own offer that somebody has. The lock is
+// echo notes a version of this member's own offer that another member has. The lock is
 // held.
 func (e *engine) echo(v version) {
 	e.remember(v.instance)

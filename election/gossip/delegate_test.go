@@ -15,7 +15,7 @@ func quietEngine(t *testing.T) *engine {
 	t.Helper()
 	g, err := New(Config{})
 	require.NoError(t, err)
-	e := newEngine(g, "self", nil)
+	e := newEngine(g, "self", defaultCluster, nil, nil)
 	e.datagram = packetSize
 	e.close() // no goroutines
 	delegate{e}.NotifyJoin(peerNode("other", 1))

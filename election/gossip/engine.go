@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/internal/asynclog"
 )
 
 const (
@@ -42,25 +43,26 @@ const (
 
 // engine is one run of a Gossip.
 //
-// One goroutine, loop, encodes and sends and calls update. Everybody else
-// changes the state under mu, which is never held while anything waits, and
-// wakes it. memberlist's lock may be held when mu is taken, never the reverse.
+// One goroutine, loop, encodes and sends and calls report. All others change the
+// state under mu, which is never held while anything waits, and wake it. memberlist's lock may be held when mu is taken, never the reverse.
 type engine struct {
 	gossip  *Gossip
 	self    string
 	cluster string
-	update  func([]election.Offer)
+	key     []byte // nil: no encryption
+	report  func(election.Membership)
 	count   *counters
-	journal *journal
+	log     *asynclog.Logger // as much is logged under memberlist's locks
 	list    *memberlist.Memberlist
 	trans   *transport
 	queue   *memberlist.TransmitLimitedQueue
+	learned learnedPeers
 
 	datagram int           // the longest message that fits into one
 	kick     chan struct{} // wakes loop
 	slots    chan struct{} // bounds the goroutines that send large offers
 	syncs    chan struct{} // bounds the exchanges that Sync asked for
-	seeks    chan struct{} // bounds its attempts to join who is missing
+	seeks    chan struct{} // bounds its attempts to join what is missing
 
 	mu         sync.Mutex
 	table      table
@@ -72,10 +74,10 @@ type engine struct {
 	pending    *election.Offer
 	published  *election.Offer // the last one that loop took from pending
 	revision   uint64          // of published
-	asked      bool            // somebody takes only a newer offer than that
+	asked      bool            // another member takes only a newer offer than that
 	own        []byte          // its binary form
 	joined     bool            // or known to be alone
-	dirty      bool            // update must be called
+	dirty      bool            // report must be called
 	calling    bool            // it is being called
 	delivered  chan struct{}   // closed and replaced when it was
 	over       bool
@@ -83,14 +85,16 @@ type engine struct {
 	ctx        context.Context // of the goroutines below wg
 }
 
-func newEngine(g *Gossip, self string, update func([]election.Offer)) *engine {
+func newEngine(g *Gossip, self, cluster string, key []byte, report func(election.Membership)) *engine {
 	e := &engine{
 		gossip:    g,
 		self:      self,
-		cluster:   g.cfg.Cluster,
-		update:    update,
+		cluster:   cluster,
+		key:       key,
+		report:    report,
 		count:     &g.count,
-		journal:   newJournal(g.cfg.Logger),
+		log:       asynclog.New(g.cfg.Logger.Handler()),
+		learned:   newLearnedPeers(),
 		kick:      make(chan struct{}, 1),
 		slots:     make(chan struct{}, 64),
 		syncs:     make(chan struct{}, 16),
@@ -112,7 +116,7 @@ func newEngine(g *Gossip, self string, update func([]election.Offer)) *engine {
 }
 
 // config returns memberlist's configuration.
-func (e *engine) config(key []byte) *memberlist.Config {
+func (e *engine) config() *memberlist.Config {
 	cfg := &e.gossip.cfg
 	ml := memberlist.DefaultLANConfig()
 	ml.Name = e.self
@@ -132,11 +136,11 @@ func (e *engine) config(key []byte) *memberlist.Config {
 	ml.PushPullInterval = pushPull
 	ml.DeadNodeReclaimTime = time.Millisecond
 	ml.EnableCompression = false
-	ml.SecretKey = key
+	ml.SecretKey = e.key
 	ml.UDPBufferSize = packetSize
 	d := delegate{e}
 	ml.Delegate, ml.Events, ml.Alive, ml.Conflict = d, d, d, d
-	ml.Logger = newAdapter(e.journal, e.count)
+	ml.Logger = newAdapter(e.log.Logger, e.count)
 
 	e.datagram = packetSize - len(ml.Label) - datagramOverhead
 	return ml
@@ -147,31 +151,30 @@ func (e *engine) config(key []byte) *memberlist.Config {
 const datagramOverhead = 2 + 29 + 5 + 2 + 2 + 1
 
 // run is Gossip.Run.
-func (e *engine) run(ctx context.Context) error {
+func (e *engine) run(ctx context.Context, learned <-chan netip.AddrPort) error {
 	cfg := &e.gossip.cfg
-	key := e.gossip.key()
 	advertise, err := cfg.advertise(ctx, e.gossip.peers)
 	if err != nil {
 		return err
 	}
-	e.trans, err = newTransport(ctx, cfg, e.count, e.journal)
+	e.trans, err = newTransport(ctx, cfg, e.count, e.log.Logger)
 	if err != nil {
 		return err
 	}
 	e.trans.advertise = netip.AddrPortFrom(advertise, uint16(cfg.Port))
 	e.trans.label = labelOf(e.cluster)
-	e.trans.encrypted = len(key) > 0
+	e.trans.encrypted = len(e.key) > 0
 
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	e.ctx = running
-	var journal sync.WaitGroup
-	ended, end := context.WithCancel(context.WithoutCancel(ctx))
-	journal.Go(func() { e.journal.run(ended) })
-	defer journal.Wait()
-	defer end()
+	var log sync.WaitGroup
+	logging, endLog := context.WithCancel(context.WithoutCancel(ctx))
+	log.Go(func() { e.log.Run(logging) })
+	defer log.Wait()
+	defer endLog()
 
-	list, err := memberlist.Create(e.config(key))
+	list, err := memberlist.Create(e.config())
 	if err != nil {
 		_ = e.trans.Shutdown()
 		return fmt.Errorf("gossip: %w", err)
@@ -180,12 +183,12 @@ func (e *engine) run(ctx context.Context) error {
 	e.list = list
 	e.mu.Unlock()
 	e.trans.start()
-	e.gossip.setEndpoint(e.trans.advertise)
 
 	var loops sync.WaitGroup
 	loops.Go(func() { e.loop(running) })
 	loops.Go(func() { e.keepPeers(running) })
-	loops.Go(func() { e.keepMet(running) })
+	loops.Go(func() { e.keepLearned(running) })
+	loops.Go(func() { e.learn(running, learned) })
 	select {
 	case <-ctx.Done():
 	case err = <-e.trans.broken:
@@ -195,13 +198,13 @@ func (e *engine) run(ctx context.Context) error {
 	e.close()
 	if err == nil {
 		e.farewell(list)
-		// An error says only that nobody heard it in time.
+		// An error says only that no member heard it in time.
 		_ = list.Leave(leaveTimeout)
 	}
 	_ = list.Shutdown()
 	e.wg.Wait()
 	if e.count.joins.Load() > 0 {
-		e.outlast(cfg.ProbeInterval)
+		e.waitForProbes(cfg.ProbeInterval)
 	}
 	return err
 }
@@ -223,11 +226,11 @@ func (e *engine) farewell(list *memberlist.Memberlist) {
 	}
 }
 
-// outlast waits for memberlist's last probes. Nothing interrupts a probe, and
+// waitForProbes waits for memberlist's last probes. Nothing interrupts a probe, and
 // Shutdown does not join it; but it is over after one probe interval, times the
 // awareness of being slow, and a program that has stopped its membership shall
 // not find it still at work.
-func (e *engine) outlast(interval time.Duration) {
+func (e *engine) waitForProbes(interval time.Duration) {
 	timer := time.NewTimer(awareness*interval + interval/10)
 	defer timer.Stop()
 	<-timer.C
@@ -258,7 +261,7 @@ func (e *engine) wake() {
 	}
 }
 
-// changed notes that update has news. The lock is held.
+// changed notes that report has news. The lock is held.
 func (e *engine) changed() {
 	e.dirty = true
 	e.wake()
@@ -293,7 +296,7 @@ func (e *engine) loop(ctx context.Context) {
 	}
 }
 
-// deliver calls update if there is news.
+// deliver calls report if there is news.
 func (e *engine) deliver() {
 	e.mu.Lock()
 	if !e.dirty || !e.joined {
@@ -301,10 +304,14 @@ func (e *engine) deliver() {
 		return
 	}
 	e.dirty, e.calling = false, true
-	offers := e.table.offers()
+	m := election.Membership{
+		Offers:    e.table.offers(),
+		Endpoint:  e.trans.advertise,
+		Detection: e.gossip.cfg.detection(),
+	}
 	e.mu.Unlock()
 
-	e.update(offers)
+	e.report(m)
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -325,7 +332,7 @@ func (e *engine) encode() {
 		list := e.list
 		e.spawn(func() { e.updateMeta(list) })
 	}
-	fresh := e.pending != nil && (e.published == nil || e.asked || !e.pending.Equal(e.published))
+	fresh := e.pending != nil && (e.published == nil || e.asked || !same(e.pending, e.published))
 	if fresh {
 		e.published, e.asked = e.pending, false
 		e.revision++
@@ -336,7 +343,7 @@ func (e *engine) encode() {
 		return
 	}
 	o := *e.published
-	o.Node, o.Instance, o.Revision = e.self, e.instance, e.revision
+	o.Node = e.self
 	e.mu.Unlock()
 
 	data, _ := o.AppendBinary(nil) // never fails
@@ -352,6 +359,11 @@ func (e *engine) encode() {
 	if msg := e.offerOf(e.self); len(msg) <= e.datagram {
 		e.queue.QueueBroadcast(&broadcast{e.self, msg})
 	}
+}
+
+// same reports whether two offers of this member are one.
+func same(a, b *election.Offer) bool {
+	return a.Instance == b.Instance && a.Revision == b.Revision && a.Equal(b)
 }
 
 // updateMeta tells the others the new instance.

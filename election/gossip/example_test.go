@@ -20,18 +20,17 @@ func Example() {
 	for i, addr := range peers {
 		g, err := gossip.New(gossip.Config{
 			Peers:   peers,
-			Cluster: "example",
 			Address: netip.MustParseAddr(addr),
 		})
 		if err != nil {
 			log.Fatal(err)
 		}
-		g.Publish(election.Offer{Labels: map[string]string{"rack": fmt.Sprint(i)}})
+		g.Publish(election.Offer{Revision: 1, Labels: map[string]string{"rack": fmt.Sprint(i)}})
 		name := fmt.Sprintf("front-%d", i)
 		told := false
 		go func() {
-			ended <- g.Run(ctx, name, func(live []election.Offer) {
-				for _, o := range live {
+			ended <- g.Run(ctx, election.Local{Name: name, Cluster: "example"}, func(m election.Membership) {
+				for _, o := range m.Offers {
 					if o.Revision > 0 && !told {
 						told = true
 						go func() { seen <- fmt.Sprintf("%s sees %s in rack %s", name, o.Node, o.Labels["rack"]) }()

@@ -11,12 +11,17 @@ import (
 
 // The gate lets through to memberlist only what can come from an engine of the
 // same cluster. Everything else is counted here; and memberlist never sees what
-// it would handle badly: compressed messages, which may unpack to megabytes or
-// nest without end. The engines never compress.
+// it would handle badly:
+//   - compressed messages, which may unpack to megabytes or nest without end: the
+//     engines never compress;
+//   - a message under the older of its two ways to encrypt. The byte that says which
+//     is not authenticated, and under the older one memberlist panics on what was
+//     recorded under the other.
 
 // What memberlist puts in front of its messages (see its net.go and label.go).
 const (
 	mlPing       = 0
+	mlAck        = 2
 	mlPushPull   = 6
 	mlCompound   = 7
 	mlUser       = 8
@@ -24,13 +29,17 @@ const (
 	mlEncrypted  = 10
 	mlNack       = 11
 	mlChecksum   = 12
+	mlError      = 13
 	mlLabel      = 244
 
 	checksumSize = 4
+	lengthSize   = 4 // of what is encrypted on a stream
+
+	mlEncryption = 1 // the newer way to encrypt, which all engines use
 )
 
-// The label in front of every datagram and stream: who we are, the version of
-// the protocol, the cluster.
+// The label in front of every datagram and stream: l2vip, the version of the
+// protocol, the cluster.
 const (
 	labelMagic   = "l2vip/"
 	labelVersion = "1/"
@@ -41,8 +50,8 @@ func labelOf(cluster string) string { return labelMagic + labelVersion + cluster
 // errGate ends a stream that is not let through.
 var errGate = errors.New("not for this cluster")
 
-// judgeLabel returns whether a label is that of the cluster, and else why not.
-func judgeLabel(label, want string) (reason, bool) {
+// classifyLabel returns whether a label is that of the cluster, and else why not.
+func classifyLabel(label, want string) (reason, bool) {
 	switch {
 	case label == want:
 		return 0, true
@@ -54,8 +63,8 @@ func judgeLabel(label, want string) (reason, bool) {
 	return dropCluster, false
 }
 
-// judgePacket returns whether a datagram is let through, and else why not.
-func judgePacket(b []byte, label string, encrypted bool) (reason, bool) {
+// classifyPacket returns whether a datagram is let through, and else why not.
+func classifyPacket(b []byte, label string, encrypted bool) (reason, bool) {
 	if len(b) > maxDatagram {
 		return dropTooLarge, false
 	}
@@ -63,10 +72,13 @@ func judgePacket(b []byte, label string, encrypted bool) (reason, bool) {
 		return dropForeign, false
 	}
 	size := 2 + int(b[1])
-	if why, ok := judgeLabel(string(b[2:size]), label); !ok {
+	if why, ok := classifyLabel(string(b[2:size]), label); !ok {
 		return why, false
 	}
 	if b = b[size:]; encrypted {
+		if len(b) == 0 || b[0] != mlEncryption {
+			return dropKey, false
+		}
 		return 0, true // only memberlist can tell
 	}
 	if len(b) > 1+checksumSize && b[0] == mlChecksum {
@@ -110,20 +122,21 @@ func single(typ byte) bool {
 // gateConn lets a stream through when its head is that of a member.
 type gateConn struct {
 	net.Conn
-	label     string
-	encrypted bool
-	dropped   func(reason)
-	head      []byte // read, and not yet handed out
-	judged    bool
-	refused   bool
+	label      string
+	encrypted  bool
+	reply      bool // this engine dialled: what comes has no label
+	dropped    func(reason)
+	head       []byte // read, and not yet handed out
+	classified bool
+	refused    bool
 }
 
-// Read reads from the stream. The first call judges its head; memberlist has set
+// Read reads from the stream. The first call classifies its head; memberlist has set
 // a deadline before it.
 func (c *gateConn) Read(b []byte) (int, error) {
-	if !c.judged {
-		c.judged = true
-		why, err := c.judge()
+	if !c.classified {
+		c.classified = true
+		why, err := c.classify()
 		if c.refused = err != nil; errors.Is(err, errGate) {
 			c.dropped(why)
 		}
@@ -139,28 +152,60 @@ func (c *gateConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// judge reads the head: the label and the type of the first message.
-func (c *gateConn) judge() (reason, error) {
-	c.head = make([]byte, 2, 2+256+1)
-	if _, err := io.ReadFull(c.Conn, c.head); err != nil {
+// classify reads the head: the label, the type of the first message, and how it is
+// encrypted.
+func (c *gateConn) classify() (reason, error) {
+	if !c.reply {
+		label, err := c.more(2)
+		if err != nil {
+			return 0, err
+		}
+		if label[0] != mlLabel {
+			return dropForeign, errGate
+		}
+		if label, err = c.more(int(label[1])); err != nil {
+			return 0, err
+		}
+		if why, ok := classifyLabel(string(label), c.label); !ok {
+			return why, errGate
+		}
+	}
+	typ, err := c.more(1)
+	if err != nil {
 		return 0, err
 	}
-	if c.head[0] != mlLabel {
-		return dropForeign, errGate
-	}
-	c.head = c.head[:2+int(c.head[1])+1]
-	if _, err := io.ReadFull(c.Conn, c.head[2:]); err != nil {
-		return 0, err
-	}
-	typ := c.head[len(c.head)-1]
-	if why, ok := judgeLabel(string(c.head[2:len(c.head)-1]), c.label); !ok {
-		return why, errGate
-	}
-	switch {
-	case c.encrypted != (typ == mlEncrypted):
+	if c.encrypted != (typ[0] == mlEncrypted) {
 		return dropKey, errGate
-	case typ != mlEncrypted && typ != mlPing && typ != mlPushPull && typ != mlUser:
-		return dropMalformed, errGate
 	}
-	return 0, nil
+	if c.encrypted {
+		way, err := c.more(lengthSize + 1)
+		if err != nil {
+			return 0, err
+		}
+		if way[lengthSize] != mlEncryption {
+			return dropKey, errGate
+		}
+		return 0, nil
+	}
+	switch typ[0] {
+	case mlPushPull:
+		return 0, nil
+	case mlPing, mlUser:
+		if !c.reply {
+			return 0, nil
+		}
+	case mlAck, mlError:
+		if c.reply {
+			return 0, nil
+		}
+	}
+	return dropMalformed, errGate
+}
+
+// more reads the next bytes of the head.
+func (c *gateConn) more(count int) ([]byte, error) {
+	read := len(c.head)
+	c.head = append(c.head, make([]byte, count)...)
+	_, err := io.ReadFull(c.Conn, c.head[read:])
+	return c.head[read:], err
 }

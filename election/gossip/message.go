@@ -137,7 +137,7 @@ func (r *record) size() int {
 }
 
 // parseMessage reads a message of the cluster. The data of its records are parts
-// of b. A field of a wire type that nobody expects is a zero. An error is one of
+// of b. A field of an unexpected wire type is a zero. An error is one of
 // those above, wrapped.
 func parseMessage(b []byte, cluster string) (message, error) {
 	b, err := parseHead(b)
@@ -208,7 +208,7 @@ func parseRecord(b []byte) (record, error) {
 	case err != nil:
 		return record{}, err
 	case r.node == "":
-		return record{}, errors.New("record of nobody")
+		return record{}, errors.New("record without a node")
 	case r.instance == 0 || r.instance >= maxInstance:
 		return record{}, fmt.Errorf("instance %d", r.instance)
 	}

@@ -115,7 +115,7 @@ func FuzzPacket(f *testing.F) {
 	f.Add(append(head, mlCompound, 1, 0, 1, mlPing))
 	f.Add(append(head, mlChecksum, 1, 2, 3, 4, mlUser))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, ok := judgePacket(b, label, false); ok && !bytes.HasPrefix(b, head) {
+		if _, ok := classifyPacket(b, label, false); ok && !bytes.HasPrefix(b, head) {
 			t.Fatal("let through without the cluster's label")
 		}
 	})

@@ -31,14 +31,14 @@ func (e *engine) keepPeers(ctx context.Context) {
 		return
 	}
 	var wg sync.WaitGroup
-	first := firsts{left: len(peers), done: e.nowJoined}
+	first := firstJoin{left: len(peers), done: e.nowJoined}
 	for i, p := range peers {
 		wg.Go(func() { e.keepPeer(ctx, i, p, &first) })
 	}
 	wg.Wait()
 }
 
-// nowJoined lets update be called from now on.
+// nowJoined lets report be called from now on.
 func (e *engine) nowJoined() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -47,7 +47,7 @@ func (e *engine) nowJoined() {
 }
 
 // keepPeer keeps one peer joined, the i-th.
-func (e *engine) keepPeer(ctx context.Context, i int, p peer, first *firsts) {
+func (e *engine) keepPeer(ctx context.Context, i int, p peer, first *firstJoin) {
 	var addrs []netip.AddrPort
 	if p.addr.IsValid() {
 		addrs = append(addrs, p.addr)
@@ -73,7 +73,7 @@ func (e *engine) keepPeer(ctx context.Context, i int, p peer, first *firsts) {
 		if ctx.Err() != nil {
 			return
 		}
-		away.note(e.journal, p.text, ok, err)
+		away.note(e.log.Logger, p.text, ok, err)
 		if round == 0 {
 			first.report(ok)
 		}
@@ -98,14 +98,14 @@ func (e *engine) locate(i int, addrs []netip.AddrPort) {
 type absence bool
 
 // note logs the outcome of an attempt to join the peer if it is news.
-func (a *absence) note(j *journal, peer string, ok bool, err error) {
+func (a *absence) note(log *slog.Logger, peer string, ok bool, err error) {
 	switch {
 	case ok && bool(*a):
 		*a = false
-		j.log(slog.LevelInfo, "joined a peer that was away", "peer", peer)
+		log.Info("joined a peer that was away", "peer", peer)
 	case err != nil && !bool(*a):
 		*a = true
-		j.log(slog.LevelInfo, "cannot join a peer, trying on", "peer", peer, "error", err)
+		log.Info("cannot join a peer, trying on", "peer", peer, "error", err)
 	}
 }
 
@@ -211,9 +211,9 @@ func resolve(ctx context.Context, p peer) ([]netip.AddrPort, error) {
 	return addrs, nil
 }
 
-// firsts waits for the first attempts to join: the first one that succeeds, or
+// firstJoin waits for the first attempts to join: the first one that succeeds, or
 // all of them.
-type firsts struct {
+type firstJoin struct {
 	mu   sync.Mutex
 	left int
 	told bool
@@ -221,7 +221,7 @@ type firsts struct {
 }
 
 // report notes the outcome of one first attempt.
-func (f *firsts) report(ok bool) {
+func (f *firstJoin) report(ok bool) {
 	f.mu.Lock()
 	f.left--
 	now := !f.told && (ok || f.left == 0)

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// Budgets for the offers in a push/pull: all of them when somebody joins,
-	// and what costs little in between, where versions suffice, as whoever
-	// misses something asks for it. memberlist carries 20 MiB at the most.
+	// Budgets for the offers in a push/pull: all of them when a member joins,
+	// and what costs little in between, where versions suffice, as a member
+	// asks for what it misses. memberlist carries 20 MiB at the most.
 	joinBudget   = 12 << 20
 	repairBudget = 64 << 10
 	// largest is how long an offer may be to be sent at all.
@@ -23,8 +23,8 @@ const (
 	streamPause = 50 * time.Millisecond
 )
 
-// parcel is a datagram to a member.
-type parcel struct {
+// packet is a datagram to a member.
+type packet struct {
 	to  memberlist.Node
 	msg []byte
 }
@@ -34,7 +34,7 @@ type parcel struct {
 func (e *engine) send(ctx context.Context) time.Time {
 	now := time.Now()
 	next := now.Add(memory)
-	var parcels []parcel
+	var packets []packet
 	cache := make(map[string][]byte)
 
 	e.mu.Lock()
@@ -46,12 +46,12 @@ func (e *engine) send(ctx context.Context) time.Time {
 		if !m.live {
 			continue
 		}
-		parcels = append(parcels, e.empty(ctx, name, m, cache)...)
+		packets = append(packets, e.empty(ctx, name, m, cache)...)
 		if !m.missing() {
 			continue
 		}
 		if !now.Before(m.askAt) {
-			parcels = append(parcels, e.askFor(name, m)...)
+			packets = append(packets, e.askFor(name, m)...)
 			m.askAt = now.Add(m.askPause)
 			m.askPause = min(2*m.askPause, lastAsk)
 		}
@@ -61,33 +61,33 @@ func (e *engine) send(ctx context.Context) time.Time {
 	}
 	e.mu.Unlock()
 
-	for i := range parcels {
+	for i := range packets {
 		// Best effort: what is lost is asked for.
-		_ = e.list.SendBestEffort(&parcels[i].to, parcels[i].msg)
+		_ = e.list.SendBestEffort(&packets[i].to, packets[i].msg)
 	}
 	return next
 }
 
-// askFor returns the requests for a member's offer: to itself, and to who spoke
-// of it. The lock is held.
-func (e *engine) askFor(name string, m *member) []parcel {
+// askFor returns the requests for a member's offer: to itself, and to the member
+// that spoke of it. The lock is held.
+func (e *engine) askFor(name string, m *member) []packet {
 	request := message{kind: kindRequest, sender: e.self, instance: e.instance, wants: []string{name}}
-	var parcels []parcel
-	if other := e.table.alive(m.from); other != nil && m.from != name {
-		parcels = append(parcels, parcel{other.node, request.append(nil, e.cluster)})
+	var packets []packet
+	if other := e.table.alive(m.newestFrom); other != nil && m.newestFrom != name {
+		packets = append(packets, packet{other.node, request.append(nil, e.cluster)})
 	}
 	if m.offer == nil && m.have.revision > 0 {
 		// What it offered before it was taken for dead does not count.
 		void := version{m.have.instance, m.have.revision - 1}
 		request.records = []record{{node: name, version: void}}
 	}
-	return append(parcels, parcel{m.node, request.append(nil, e.cluster)})
+	return append(packets, packet{m.node, request.append(nil, e.cluster)})
 }
 
 // empty takes the small offers out of a member's outbox, and lets a goroutine
 // send the large ones. The lock is held.
-func (e *engine) empty(ctx context.Context, name string, m *member, cache map[string][]byte) []parcel {
-	var parcels []parcel
+func (e *engine) empty(ctx context.Context, name string, m *member, cache map[string][]byte) []packet {
+	var packets []packet
 	for whose := range m.outbox {
 		msg, ok := cache[whose]
 		if !ok {
@@ -102,7 +102,7 @@ func (e *engine) empty(ctx context.Context, name string, m *member, cache map[st
 			e.drop(dropTooLarge, "member", whose, "bytes", len(msg))
 		case len(msg) <= e.datagram:
 			delete(m.outbox, whose)
-			parcels = append(parcels, parcel{m.node, msg})
+			packets = append(packets, packet{m.node, msg})
 		}
 	}
 	if len(m.outbox) > 0 && !m.streaming {
@@ -112,10 +112,10 @@ func (e *engine) empty(ctx context.Context, name string, m *member, cache map[st
 			if !m.streaming {
 				<-e.slots
 			}
-		default: // whoever ends wakes loop
+		default: // a goroutine that ends wakes loop
 		}
 	}
-	return parcels
+	return packets
 }
 
 // stream sends a member the large offers in its outbox, always the newest.
@@ -184,8 +184,8 @@ func (e *engine) state(join bool) []byte {
 			msg.records = append(msg.records, r)
 		}
 	}
-	// This member's own offer first, as nobody else is as sure to have it;
-	// then the small ones.
+	// This member's own offer first, as no other is as sure to have it; then the
+	// small ones.
 	order := make([]*record, len(msg.records))
 	for i := range msg.records {
 		order[i] = &msg.records[i]

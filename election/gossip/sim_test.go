@@ -1,6 +1,8 @@
 package gossip
 
 import (
+	"context"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -26,28 +28,118 @@ func TestChangeArrivesInOneDatagram(t *testing.T) {
 	})
 }
 
-func TestFirstUpdate(t *testing.T) {
+func TestFirstReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 3)
 		began := time.Now()
 		alone := s.node(0) // nodes 1 and 2 do not even have a host
-		within(t, time.Second, func() bool { _, n := alone.latest(); return n > 0 })
+		within(t, time.Second, func() bool { return alone.endpoint().IsValid() })
 		require.Equal(t, dialTimeout, time.Since(began).Truncate(10*time.Millisecond), "both peers must fail first")
 		offers, _ := alone.latest()
 		require.Empty(t, offers)
 
-		// Who joins sees the others, complete, in the very first update.
+		// A member that joins sees the others, complete, in the very first report.
 		var first []election.Offer
-		second := s.node(1, watching(func(o []election.Offer) {
+		second := s.node(1, watching(func(m election.Membership) {
 			if first == nil {
-				first = slices.Clone(o)
+				first = slices.Clone(m.Offers)
 			}
 		}))
-		within(t, time.Second, func() bool { _, n := second.latest(); return n > 0 })
+		within(t, time.Second, func() bool { return second.endpoint().IsValid() })
 		require.Len(t, first, 1)
 		require.EqualValues(t, 1, first[0].Config)
 		end(alone, second)
 	})
+}
+
+func TestReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 0)
+		n := s.stranger(0)
+		synctest.Wait()
+		require.Equal(t, election.Membership{
+			Offers: []election.Offer{}, Endpoint: simEndpoint(0), Detection: 400 * time.Millisecond,
+		}, n.told)
+		end(n)
+	})
+}
+
+// The Runner numbers its offers for all the ways on which they travel, and the
+// engine keeps its own count.
+func TestOffersKeepTheNumbersOfTheirPublisher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 2)
+		nodes := s.cluster(2)
+		received := func() uint64 { return nodes[1].Stats().Offers }
+		before := received()
+		o := offer(1)
+		for _, number := range []struct{ instance, revision uint64 }{{7, 9}, {7, 10}, {7, 3}, {6, 3}} {
+			o.Instance, o.Revision = number.instance, number.revision
+			nodes[0].Publish(o)
+			nodes[0].Publish(o)
+			time.Sleep(10 * time.Millisecond)
+			nodes[0].Publish(o)
+			time.Sleep(time.Second)
+			got, _ := nodes[1].sees("node-0")
+			require.Equal(t, number.instance, got.Instance)
+			require.Equal(t, number.revision, got.Revision)
+			before++
+			require.Equal(t, before, received(), "once")
+		}
+		end(nodes...)
+	})
+}
+
+// What a member offered before it was taken for dead is void, even if it never
+// changed: it may have been stopped, and have lost what it says it holds.
+func TestMemberThatReturnsMustSayAgainWhatItOffers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 3)
+		nodes := s.cluster(3)
+		nodes[0].mu.Lock()
+		nodes[0].own = nil // no Runner that publishes
+		nodes[0].mu.Unlock()
+		s.Partition([]netip.Addr{simAddr(0)})
+		within(t, time.Second, nodes[1].misses("node-0"))
+		s.Heal()
+		within(t, time.Second, func() bool { _, ok := nodes[1].sees("node-0"); return ok })
+		time.Sleep(10 * time.Second)
+		o, _ := nodes[1].sees("node-0")
+		require.Equal(t, election.Offer{Node: "node-0"}, o)
+
+		nodes[0].Publish(offer(1)) // the same
+		within(t, 10*time.Millisecond, nodes[1].saw("node-0", 1))
+		end(nodes...)
+	})
+}
+
+// A log handler that hangs delays neither the members nor the end.
+func TestLogHandlerThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 2)
+		release := make(chan struct{})
+		cfg := Config{Peers: s.peers, Network: s.Host(simAddr(0)), Logger: slog.New(hanging{release})}
+		nodes := []*node{start(t, "node-0", cfg, offering(offer(1))), s.node(1)}
+		within(t, time.Second, complete(nodes, 1))
+		end(nodes[1])
+		within(t, time.Second, nodes[0].misses("node-1"))
+
+		began := time.Now()
+		end(nodes[0])
+		require.LessOrEqual(t, time.Since(began), leaveTimeout+21*defaultProbeInterval/10+100*time.Millisecond)
+		close(release)
+	})
+}
+
+// hanging is a log handler that hangs until it is released.
+type hanging struct{ release <-chan struct{} }
+
+func (h hanging) Enabled(context.Context, slog.Level) bool { return true }
+func (h hanging) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h hanging) WithGroup(string) slog.Handler            { return h }
+func (h hanging) Handle(context.Context, slog.Record) error {
+	<-h.release
+	return nil
 }
 
 func TestCrashIsDetected(t *testing.T) {
@@ -70,15 +162,15 @@ func TestLeaveIsSeenAtOnce(t *testing.T) {
 		began := time.Now()
 		nodes[2].stop()
 		for _, n := range nodes[:2] {
-			within(t, 2*time.Millisecond, n.misses("node-2"), "a farewell needs no verdict")
+			within(t, 2*time.Millisecond, n.misses("node-2"), "a farewell is no suspicion")
 		}
 		require.NoError(t, <-nodes[2].done)
 		require.LessOrEqual(t, time.Since(began), leaveTimeout)
-		_, updates := nodes[2].latest()
+		_, reports := nodes[2].latest()
 		nodes[0].Publish(offer(2))
 		time.Sleep(5 * time.Second)
 		_, after := nodes[2].latest()
-		require.Equal(t, updates, after, "no update after Run has returned")
+		require.Equal(t, reports, after, "no report after Run has returned")
 		end(nodes[:2]...)
 	})
 }
@@ -140,7 +232,7 @@ func TestRestartVoidsEarlierOffers(t *testing.T) {
 				ghost := s.node(2, at(1_500_000_000), offering(offer(77)))
 				within(t, 5*time.Second, a.saw("node-2", 77))
 				within(t, 5*time.Second, b.saw("node-2", 77))
-				before, _ := a.sees("node-2")
+				before := a.instanceOf("node-2")
 
 				// The process is killed; its successor starts at once.
 				s.Host(simAddr(2)).Crash()
@@ -148,10 +240,9 @@ func TestRestartVoidsEarlierOffers(t *testing.T) {
 				again := s.node(2, at(clock), offering(offer(1)))
 				for _, n := range []*node{a, b} {
 					within(t, 50*time.Millisecond, n.saw("node-2", 1))
-					after, _ := n.sees("node-2")
-					require.Greater(t, after.Instance, before.Instance)
+					require.Greater(t, n.instanceOf("node-2"), before)
 				}
-				require.Zero(t, a.Stats().Leaves, "nobody may have noticed")
+				require.Zero(t, a.Stats().Leaves, "no member may have noticed")
 				within(t, time.Second, complete([]*node{a, b, again}, 1))
 				end(a, b, again)
 			})
@@ -205,12 +296,22 @@ func (n *node) at(name string) netip.Addr {
 	return netip.Addr{}
 }
 
+// instanceOf returns the instance that a node knows of another.
+func (n *node) instanceOf(name string) uint64 {
+	n.engine.mu.Lock()
+	defer n.engine.mu.Unlock()
+	if m := n.engine.table.alive(name); m != nil {
+		return m.have.instance
+	}
+	return 0
+}
+
 func TestLatePeerIsJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 2)
 		early := s.node(0)
 		time.Sleep(10 * time.Second)
-		// The late one knows nobody: only the early one can bring them together.
+		// The late one knows no other: only the early one can bring them together.
 		late := start(t, "late", Config{Network: s.Host(simAddr(1)), Advertise: simAddr(1)}, offering(offer(1)))
 		took := within(t, 300*time.Millisecond, early.saw("late", 1))
 		t.Logf("joined %v after it started", took)
@@ -261,7 +362,7 @@ func TestLargeOffersInMemory(t *testing.T) {
 	})
 }
 
-func TestStreamsThatStallHoldNobodyUp(t *testing.T) {
+func TestStreamsThatStallHoldNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 3)
 		nodes := s.cluster(3)
@@ -282,8 +383,8 @@ func TestSync(t *testing.T) {
 
 		alone := s.node(0)
 		require.ErrorIs(t, alone.Sync(t.Context()), ErrNotJoined)
-		within(t, time.Second, func() bool { _, n := alone.latest(); return n > 0 })
-		require.NoError(t, alone.Sync(t.Context()), "nobody is there")
+		within(t, time.Second, func() bool { return alone.endpoint().IsValid() })
+		require.NoError(t, alone.Sync(t.Context()), "no member is there")
 		alone.leave(t)
 		require.ErrorIs(t, alone.Sync(t.Context()), ErrNotJoined)
 
@@ -331,8 +432,8 @@ func TestNameConflictIsReported(t *testing.T) {
 func TestEmptyKeyIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 2)
-		cfg := Config{Peers: s.peers, Network: s.Host(simAddr(0)), Key: []byte{}}
-		nodes := []*node{start(t, "node-0", cfg, offering(offer(1))), s.node(1)}
+		empty := func(n *node) { n.local.Derive = func(string) []byte { return []byte{} } }
+		nodes := []*node{s.node(0, empty), s.node(1)}
 		within(t, time.Second, complete(nodes, 1))
 		end(nodes...)
 	})
@@ -342,12 +443,12 @@ func TestForeignClusterStaysOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 2)
 		ours := s.node(0)
-		theirs := start(t, "theirs", Config{Peers: s.peers, Cluster: "other", Network: s.Host(simAddr(1))})
+		theirs := start(t, "theirs", Config{Peers: s.peers, Network: s.Host(simAddr(1))}, in("other"))
 		time.Sleep(5 * time.Second)
 		for _, n := range []*node{ours, theirs} {
-			offers, updates := n.latest()
+			offers, reports := n.latest()
 			require.Empty(t, offers)
-			require.NotZero(t, updates)
+			require.NotZero(t, reports)
 			require.NotZero(t, n.Stats().Dropped.Cluster)
 		}
 		end(ours, theirs)
@@ -374,7 +475,7 @@ func TestDetectionTimes(t *testing.T) {
 				}
 				took := time.Since(began)
 				times = append(times, took)
-				require.GreaterOrEqual(t, took, nodes[0].Detection())
+				require.GreaterOrEqual(t, took, nodes[0].told.Detection)
 				end(nodes...)
 			})
 		}

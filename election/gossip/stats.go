@@ -78,7 +78,7 @@ type counters struct {
 }
 
 // drop counts something that is not taken, and warns of it now and then.
-func (c *counters) drop(j *journal, why reason, args ...any) {
+func (c *counters) drop(log *slog.Logger, why reason, args ...any) {
 	c.dropped[why].Add(1)
 	text := remarkable[why]
 	if text == "" {
@@ -86,7 +86,7 @@ func (c *counters) drop(j *journal, why reason, args ...any) {
 	}
 	now, last := time.Now().UnixNano(), c.warned[why].Load()
 	if (last == 0 || now-last > int64(warnPause)) && c.warned[why].CompareAndSwap(last, now) {
-		j.log(slog.LevelWarn, text, args...)
+		log.Warn(text, args...)
 	}
 }
 

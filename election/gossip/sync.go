@@ -45,14 +45,14 @@ func (e *engine) sync(ctx context.Context) error {
 	return e.settled(ctx)
 }
 
-// seek tries once to join what is missing of the peers and of what Meet was told,
+// seek tries once to join what is missing of the peers and of the learned peers,
 // in the background, and returns what is closed when that is done.
 func (e *engine) seek() <-chan struct{} {
 	done := make(chan struct{})
 	e.mu.Lock()
 	addrs := slices.Concat(e.seeds...)
 	e.mu.Unlock()
-	addrs = e.missing(append(addrs, e.gossip.met.addresses()...))
+	addrs = e.missing(append(addrs, e.learned.addresses()...))
 	addrs = addrs[:min(len(addrs), maxSought)]
 	if len(addrs) == 0 {
 		close(done)
@@ -69,7 +69,7 @@ func (e *engine) seek() <-chan struct{} {
 	started := e.spawn(func() {
 		defer close(done)
 		defer func() { <-e.seeks }()
-		_, _ = e.joinAll(addrs) // keepPeers and keepMet tell of errors
+		_, _ = e.joinAll(addrs) // keepPeers and keepLearned tell of errors
 	})
 	if !started {
 		<-e.seeks
@@ -130,7 +130,7 @@ func (e *engine) ask(ctx context.Context, addr netip.AddrPort, outcomes chan<- e
 	return nil
 }
 
-// settled returns when update has been called with all that is known.
+// settled returns when report has been called with all that is known.
 func (e *engine) settled(ctx context.Context) error {
 	for {
 		e.mu.Lock()

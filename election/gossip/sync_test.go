@@ -10,12 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestSyncJoinsWhoIsThereAgain(t *testing.T) {
+func TestSyncJoinsMembersThatAreThereAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 2)
 		nodes := []*node{s.node(0)}
 		s.Host(simAddr(1)) // is up, and refuses
-		nodes[0].Meet(simEndpoint(2))
+		nodes[0].learned <- simEndpoint(2)
 		s.Host(simAddr(2))
 		for i := 1; i <= 2; i++ {
 			time.Sleep(10 * time.Second)
@@ -61,7 +61,7 @@ func TestSyncDoesNotWaitForTheDead(t *testing.T) {
 		nodes[1].leave(t)
 		within(t, time.Second, nodes[0].misses("node-1"))
 		began := time.Now()
-		require.NoError(t, nodes[0].Sync(t.Context()), "nobody is there")
+		require.NoError(t, nodes[0].Sync(t.Context()), "no member is there")
 		require.LessOrEqual(t, time.Since(began), nodes[0].cfg.probeTimeout())
 		end(nodes[0])
 	})

@@ -32,15 +32,12 @@ type member struct {
 	addr netip.AddrPort
 	live bool
 	left time.Time
-	// doubted: memberlist has declared the member dead, on somebody's word, and
-	// this engine is finding out for itself.
-	doubted bool
 
-	offer *election.Offer // nil: not known
-	data  []byte          // its binary form
-	have  version         // of the offer, or what an offer must be at the least
-	heard version         // the highest that anybody spoke of
-	from  string          // who did
+	offer      *election.Offer // nil: not known
+	data       []byte          // its binary form
+	have       version         // of the offer, or what an offer must be at the least
+	newest     version         // the highest that a member spoke of
+	newestFrom string          // that member
 
 	askAt    time.Time // when to ask for the offer if it is missing
 	askPause time.Duration
@@ -56,23 +53,20 @@ type table struct {
 	live  atomic.Int64 // how many are live; read without the lock
 }
 
-// join notes that a member is live, and returns it. It reports whether that is
-// news: one that was only doubted never went away.
-func (t *table) join(n *memberlist.Node) (m *member, fresh bool) {
-	m = t.nodes[n.Name]
+// join notes that a member is live, and returns it.
+func (t *table) join(n *memberlist.Node) *member {
+	m := t.nodes[n.Name]
 	if m == nil {
 		m = &member{}
 		t.nodes[n.Name] = m
 	}
-	m.place(n)
-	m.doubted = false
-	if m.live {
-		return m, false
+	m.locate(n)
+	if !m.live {
+		m.live = true
+		t.live.Add(1)
+		m.outbox = make(map[string]struct{})
 	}
-	m.live = true
-	t.live.Add(1)
-	m.outbox = make(map[string]struct{})
-	return m, true
+	return m
 }
 
 // leave notes that a member is gone; its offer is void at once.
@@ -81,10 +75,10 @@ func (t *table) leave(name string, now time.Time) bool {
 	if m == nil || !m.live {
 		return false
 	}
-	m.live, m.doubted, m.left = false, false, now
+	m.live, m.left = false, now
 	m.offer, m.data, m.outbox = nil, nil, nil
-	// What it offered before is void for good, even if it returns and everybody
-	// else still has it: it may have been stopped, and not know yet that it
+	// What it offered before is void for good, even if it returns and all others
+	// still have it: it may have been stopped, and not know yet that it
 	// lost what it held. Only what it says from now on counts.
 	m.have.revision++
 	t.live.Add(-1)
@@ -129,7 +123,7 @@ func (t *table) names() []string {
 	return names
 }
 
-// offers returns what update gets.
+// offers returns the offers of the live members.
 func (t *table) offers() []election.Offer {
 	offers := make([]election.Offer, 0, t.live.Load())
 	for _, name := range t.names() {
@@ -142,8 +136,8 @@ func (t *table) offers() []election.Offer {
 	return offers
 }
 
-// place notes where a member is.
-func (m *member) place(n *memberlist.Node) {
+// locate notes where a member is.
+func (m *member) locate(n *memberlist.Node) {
 	m.node = *n
 	m.node.Meta = nil
 	m.node.Addr = slices.Clone(n.Addr)
@@ -159,18 +153,18 @@ func (m *member) start(instance uint64, now time.Time) bool {
 	}
 	restarted := m.have.instance != 0
 	m.have = version{instance: instance}
-	if m.heard.less(m.have) {
-		m.heard = m.have
+	if m.newest.less(m.have) {
+		m.newest = m.have
 	}
 	m.offer, m.data = nil, nil
 	m.ask(now)
 	return restarted
 }
 
-// hear notes that somebody has a version of the member's offer.
-func (m *member) hear(v version, from string, now time.Time) {
-	if m.heard.less(v) {
-		m.heard, m.from = v, from
+// mention notes that another member has a version of the member's offer.
+func (m *member) mention(v version, from string, now time.Time) {
+	if m.newest.less(v) {
+		m.newest, m.newestFrom = v, from
 		m.ask(now)
 	}
 }
@@ -180,7 +174,7 @@ func (m *member) ask(now time.Time) { m.askAt, m.askPause = now, firstAsk }
 
 // missing reports whether there is a newer offer than the known one, or none is
 // known.
-func (m *member) missing() bool { return m.live && (m.offer == nil || m.have.less(m.heard)) }
+func (m *member) missing() bool { return m.live && (m.offer == nil || m.have.less(m.newest)) }
 
 // takes reports whether an offer of the version replaces the known one.
 func (m *member) takes(v version) bool {

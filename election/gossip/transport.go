@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
@@ -43,11 +44,11 @@ type transport struct {
 	label     string
 	encrypted bool
 	count     *counters
-	journal   *journal
+	log       *slog.Logger
 
 	packets chan *memberlist.Packet
 	streams chan net.Conn
-	broken  chan error // a socket that was closed by somebody else
+	broken  chan error // a socket that was closed under the engine
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -61,7 +62,7 @@ type transport struct {
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
 // newTransport opens the sockets, on the goroutine of its caller.
-func newTransport(ctx context.Context, cfg *Config, count *counters, j *journal) (*transport, error) {
+func newTransport(ctx context.Context, cfg *Config, count *counters, log *slog.Logger) (*transport, error) {
 	host := ""
 	if cfg.Address.IsValid() {
 		host = cfg.Address.String()
@@ -84,7 +85,7 @@ func newTransport(ctx context.Context, cfg *Config, count *counters, j *journal)
 		packet:   pc,
 		listener: ln,
 		count:    count,
-		journal:  j,
+		log:      log,
 		packets:  make(chan *memberlist.Packet),
 		streams:  make(chan net.Conn),
 		broken:   make(chan error, 2),
@@ -115,11 +116,11 @@ func (t *transport) receive() {
 		}
 		retry.reset()
 		if n == 0 {
-			continue // somebody asks whether anybody listens here, as heartbeats do
+			continue // a probe of the port, which the segment sends
 		}
 		now := time.Now()
-		if why, ok := judgePacket(buf[:n], t.label, t.encrypted); !ok {
-			t.count.drop(t.journal, why, "from", from)
+		if why, ok := classifyPacket(buf[:n], t.label, t.encrypted); !ok {
+			t.count.drop(t.log, why, "from", from)
 			continue
 		}
 		select {
@@ -143,12 +144,9 @@ func (t *transport) accept() {
 		}
 		retry.reset()
 		from := conn.RemoteAddr()
-		c, err := t.track(&gateConn{
-			Conn: conn, label: t.label, encrypted: t.encrypted,
-			dropped: func(why reason) { t.count.drop(t.journal, why, "from", from) },
-		}, true)
+		c, err := t.track(t.gate(conn, false), true)
 		if err != nil {
-			t.count.drop(t.journal, dropOverloaded, "from", from)
+			t.count.drop(t.log, dropOverloaded, "from", from)
 			_ = conn.Close()
 			continue
 		}
@@ -161,8 +159,16 @@ func (t *transport) accept() {
 	}
 }
 
-// over reports whether err ends a socket for good, and tells Run if that is
-// nobody's wish.
+// gate returns the stream behind the gate.
+func (t *transport) gate(conn net.Conn, reply bool) *gateConn {
+	return &gateConn{
+		Conn: conn, label: t.label, encrypted: t.encrypted, reply: reply,
+		dropped: func(why reason) { t.count.drop(t.log, why, "from", conn.RemoteAddr()) },
+	}
+}
+
+// over reports whether err ends a socket for good, and tells Run if that was not
+// wanted.
 func (t *transport) over(err error, what string) bool {
 	if t.ctx.Err() != nil {
 		return true
@@ -227,7 +233,7 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 		_ = conn.Close()
 		return nil, errSelf
 	}
-	c, err := t.track(conn, false)
+	c, err := t.track(t.gate(conn, true), false)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
