@@ -29,8 +29,10 @@ type output interface {
 }
 
 // core decides. It has no clock, no sockets and no goroutine, and is not for
-// concurrent use. Times count from any moment, and are never zero.
+// concurrent use. Times are positive, and count from any moment, which origin is by the
+// clock of package internal/clock.
 type core struct {
+	origin time.Duration
 	config Config
 	codec  *codec
 	out    output

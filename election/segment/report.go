@@ -3,13 +3,18 @@ package segment
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // report returns what is known of the segments.
 func (c *core) report() Report {
 	var out Report
 	for _, l := range c.links {
-		out.Links = append(out.Links, LinkReport{Index: l.Index, Since: l.since, Isolated: l.isolated, Unheard: l.unheard})
+		r := LinkReport{Index: l.Index, Isolated: l.isolated, Unheard: l.unheard}
+		if l.since > 0 {
+			r.Since = c.origin + l.since
+		}
+		out.Links = append(out.Links, r)
 	}
 	for name, starts := range c.byName {
 		counts := starts[0]
@@ -19,7 +24,7 @@ func (c *core) report() Report {
 			}
 		}
 		if name != c.self {
-			out.Peers = append(out.Peers, counts.report())
+			out.Peers = append(out.Peers, counts.report(c.origin))
 		}
 		for _, m := range starts {
 			if m.alive() && (m != counts || name == c.self) {
@@ -47,7 +52,7 @@ func (m *member) before(other *member) bool {
 	return m.heard > other.heard
 }
 
-func (m *member) report() Peer {
+func (m *member) report(origin time.Duration) Peer {
 	p := Peer{
 		Node: m.name, Instance: m.instance, Offer: m.offer, Revision: m.revision,
 		HoldsAsOffered: m.offer != nil && !m.fenced && m.held == m.digest,
@@ -58,7 +63,7 @@ func (m *member) report() Peer {
 	for _, r := range m.rows {
 		p.Rows = append(p.Rows, Row{
 			Link: r.link.Index, State: r.state, HardwareAddr: r.hw, Addr: r.addr, Leased: r.leased,
-			Isolated: r.isolated, Unheard: r.hearsUs == no, Heard: r.heard,
+			Isolated: r.isolated, Unheard: r.hearsUs == no, Heard: origin + r.heard,
 		})
 	}
 	return p

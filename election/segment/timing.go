@@ -4,6 +4,8 @@ import "time"
 
 // All delays, with their formulas. A test checks how they relate.
 const (
+	// startTime is the time of a core when it starts: what is zero was never.
+	startTime = 2 * forgetAfter
 	// retryOpen is the pause before a link that could not be opened is tried again.
 	retryOpen = time.Second
 	// reviewEvery is how often everything is looked at when nothing is due.

@@ -1,0 +1,30 @@
+package segment
+
+import "encoding/binary"
+
+const (
+	headerLen = 14
+	offSource = 6
+	offType   = 12
+	minLen    = 60 // of a frame, without its checksum
+)
+
+// appendEthernet appends a whole frame of this protocol to b.
+func appendEthernet(b []byte, to, from hardwareAddr, payload []byte) []byte {
+	start := len(b)
+	b = append(b, to[:]...)
+	b = append(b, from[:]...)
+	b = binary.BigEndian.AppendUint16(b, etherType)
+	b = append(b, payload...)
+	for len(b) < start+minLen {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// sourceOf returns the station that a frame is from, and whether another station than
+// the own one can have sent it.
+func sourceOf(frame []byte, own hardwareAddr) (from hardwareAddr, ok bool) {
+	from = hardwareAddr(frame[offSource:])
+	return from, from[0]&1 == 0 && from != hardwareAddr{} && from != own
+}
