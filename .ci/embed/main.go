@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/l2vip/l2vip"
-	"github.com/l2vip/l2vip/election/gossip"
 )
 
 func main() {
@@ -23,13 +22,8 @@ func main() {
 }
 
 func run(ctx context.Context, stop func()) error {
-	g, err := gossip.New(gossip.Config{Peers: []string{"192.168.122.11", "192.168.122.12"}})
-	if err != nil {
-		return err
-	}
 	r, err := l2vip.New(l2vip.Config{
 		Interfaces: []string{"eth0"},
-		Membership: g,
 		Services:   []l2vip.Service{{Addresses: []netip.Addr{netip.MustParseAddr("192.168.122.100")}}},
 	})
 	if err != nil {

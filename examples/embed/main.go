@@ -1,9 +1,9 @@
 // Embed is an HTTP server that carries its own address: run it on several
 // machines of a network, and one of them answers for the address. When that one
-// is stopped or fails, another takes over.
+// is stopped or fails, another takes over. The machines find each other.
 //
 //	go build ./examples/embed
-//	sudo ./embed -address 192.168.122.100 -interface eth0 -peers 192.168.122.10,192.168.122.11
+//	sudo ./embed -address 192.168.122.100
 //
 // Then, from elsewhere on the network:
 //
@@ -20,32 +20,27 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/l2vip/l2vip"
-	"github.com/l2vip/l2vip/election/gossip"
 	"github.com/l2vip/l2vip/health"
 )
 
 func main() {
 	var address netip.Addr
 	flag.TextVar(&address, "address", address, "`address` that the server carries")
-	name := flag.String("interface", "", "network interface to announce it on")
-	peers := flag.String("peers", "", "all machines that may carry it, separated by commas")
+	name := flag.String("interface", "", "network interface to announce it on; if empty, each with its subnet")
 	flag.Parse()
-	members, err := gossip.New(gossip.Config{Peers: strings.Split(*peers, ",")})
-	if err != nil {
-		log.Fatal(err)
-	}
-	runner, err := l2vip.New(l2vip.Config{
-		Interfaces: []string{*name},
-		Membership: members,
+	config := l2vip.Config{
 		Services: []l2vip.Service{{
 			Addresses: []netip.Addr{address},
 			Health:    health.HTTP{URL: "http://127.0.0.1:8080/"}, // the server below
 		}},
-	})
+	}
+	if *name != "" {
+		config.Interfaces = []string{*name}
+	}
+	runner, err := l2vip.New(config)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/l2vip/l2vip"
 	"github.com/l2vip/l2vip/election"
-	"github.com/l2vip/l2vip/election/gossip"
 	"github.com/l2vip/l2vip/health"
 )
 
@@ -50,17 +49,8 @@ func newRunner(f family, name, nodeRole, pidFile string) (*l2vip.Runner, error) 
 	if err != nil {
 		return nil, err
 	}
-	var peers []string
-	for _, at := range speakers() {
-		peers = append(peers, f.addr(at).String())
-	}
-	members, err := gossip.New(gossip.Config{Peers: peers, Logger: logger})
-	if err != nil {
-		return nil, err
-	}
 	config := l2vip.Config{
 		Name:           name,
-		Membership:     members,
 		Pools:          m.Pools,
 		Advertisements: m.Advertisements,
 		Services:       []l2vip.Service{{Name: serviceName, Pool: servicePool}},
