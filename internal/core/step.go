@@ -49,8 +49,7 @@ type State struct {
 	// Offer is this node's.
 	Offer election.Offer
 
-	began     time.Duration // when the first facts came
-	factsAt   time.Duration
+	factsAt   time.Duration // when the first facts came
 	joined    bool
 	links     []link
 	fence     fence
@@ -153,10 +152,6 @@ func (s *step) start() {
 	if s.after.factsAt == 0 && s.Facts != nil {
 		s.after.factsAt = s.Now
 	}
-	s.after.began = s.before.began
-	if s.after.began == 0 {
-		s.after.began = s.Now
-	}
 	s.after.Addresses = carry(s.before, s.Table)
 }
 
@@ -184,7 +179,7 @@ func carry(before *State, table *Table) []AddressState {
 }
 
 // join reports whether the node may claim: it knows the offers of all members that
-// it has met, or the start hold has passed.
+// it has met, or the start hold has passed since there was a link to hear them on.
 func (s *step) join() bool {
 	if s.before.joined || s.Settings.Alone {
 		return true
@@ -194,13 +189,13 @@ func (s *step) join() bool {
 		met = met || s.members[i].Live
 		unknown = unknown || s.members[i].Live && !s.members[i].Known()
 	}
-	hold := s.after.factsAt + s.Settings.StartHold
 	if met && !unknown {
 		return true
 	}
-	if s.after.factsAt == 0 {
-		hold = s.after.began + s.Settings.StartHold
+	if s.Facts == nil {
+		return false
 	}
+	hold := s.after.factsAt + s.Settings.StartHold
 	s.wakeAt(hold)
 	return s.Now >= hold
 }
