@@ -246,7 +246,7 @@ func (s *step) meet(before []Member) {
 		case m.Live && old == nil:
 			s.tell(Transition{Kind: MemberJoined, Node: m.Name})
 		case !m.Live && old != nil:
-			s.tell(Transition{Kind: m.lost(), Node: m.Name})
+			s.tell(Transition{Kind: m.lost(old), Node: m.Name})
 		}
 		if m.Live && m.Known() && (old == nil || !old.Known()) {
 			s.tell(Transition{Kind: MemberOffered, Node: m.Name})
@@ -263,9 +263,10 @@ func (s *step) meet(before []Member) {
 	}
 }
 
-// lost is how a member went that is not live any more.
-func (m *Member) lost() Kind {
-	if m.Peer != nil && slices.ContainsFunc(m.Peer.Rows, func(r segment.Row) bool { return r.State != segment.Left }) {
+// lost is how a member went that was live before and is not any more. Where it beat,
+// it has left only if it said so on all links.
+func (m *Member) lost(before *Member) Kind {
+	if m.beats() && slices.ContainsFunc(m.Peer.Rows, func(r segment.Row) bool { return r.State != segment.Left }) || before.beats() && !m.beats() {
 		return MemberSilent
 	}
 	return MemberLeft
