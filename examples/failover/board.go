@@ -95,8 +95,9 @@ func (b *board) leader() string {
 	return leader
 }
 
-// complete reports whether all speakers know each other, and every front is a
-// candidate for the address.
+// complete reports whether the fronts know each other and are candidates for the
+// address. No advertisement selects the worker: its speaker has no interface to
+// announce on, and so meets no others.
 func (b *board) complete() bool { return len(b.lacking()) == 0 }
 
 // lacking says what keeps the lab from being complete.
@@ -109,8 +110,8 @@ func (b *board) lacking() []string {
 			lacks = append(lacks, at.name+" has no speaker")
 		case !s.Ready:
 			lacks = append(lacks, at.name+" is not ready")
-		case s.Members != len(speakers()):
-			lacks = append(lacks, fmt.Sprintf("%s knows %d of %d members", at.name, s.Members, len(speakers())))
+		case isFront(at.name) && s.Members != len(fronts):
+			lacks = append(lacks, fmt.Sprintf("%s knows %d of %d members", at.name, s.Members, len(fronts)))
 		case s.Candidate != isFront(at.name):
 			lacks = append(lacks, fmt.Sprintf("%s is a candidate: %t", at.name, s.Candidate))
 		}

@@ -7,9 +7,10 @@
 //	go run ./examples/failover
 //	go run ./examples/failover -6
 //
-// With -6 all of it is IPv6: the addresses, and what the speakers, the web servers
-// and the client say to each other. The nodes are network namespaces, joined by a bridge; every speaker, web
-// server and application is a process of its own. So it needs Linux, and root or
+// With -6 all of it is IPv6: the addresses, and what the web servers and the client
+// say to each other. The speakers need no addresses to find each other: they do so on
+// the segment. The nodes are network namespaces, joined by a bridge; every speaker,
+// web server and application is a process of its own. So it needs Linux, and root or
 // user namespaces for ordinary users. Nothing else must be installed: with nginx
 // on the machine the fronts run nginx, and otherwise a small proxy of this
 // program. Nothing of the machine's own network is touched, and nothing stays

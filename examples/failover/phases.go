@@ -127,7 +127,7 @@ func (p *player) playAll(ctx context.Context, runs int) (outcomes []outcome, err
 	return outcomes, err
 }
 
-// begin waits until the address is served and all nodes know each other.
+// begin waits until the address is served and the fronts know each other.
 func (p *player) begin(ctx context.Context) error {
 	b := p.lab.board
 	if err := b.waitComplete(ctx); err != nil {
