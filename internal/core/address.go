@@ -263,7 +263,7 @@ func (s *step) awaited(t *turn) bool {
 func (s *step) probing(t *turn) {
 	switch {
 	case !t.owner:
-		s.enter(t, Standby, "another is elected")
+		s.enter(t, Standby, s.unelected(t))
 		return
 	case s.after.fence.state != Valid:
 		s.enter(t, Standby, "lease lost")
@@ -290,6 +290,19 @@ func (s *step) probing(t *turn) {
 	}
 }
 
+// unelected says why this node is not the owner.
+func (s *step) unelected(t *turn) string {
+	switch why := s.reason(t.i); {
+	case why != election.Offered:
+		return why.String()
+	case t.d.Members < s.Settings.MinMembers:
+		return "too few members"
+	case t.d.Owner == "":
+		return "no member is elected"
+	}
+	return t.d.Owner + " is elected"
+}
+
 // lost says why no client is reached through this node any more; empty if some are.
 func (s *step) lost(t *turn) string {
 	switch why := s.reason(t.i); why {
@@ -312,7 +325,7 @@ func (s *step) holding(t *turn) {
 		s.watch(t)
 	default:
 		t.Claim.handoverBy = s.Now + s.Settings.HandoverTimeout
-		s.enter(t, Releasing, s.reason(t.i).String())
+		s.enter(t, Releasing, s.unelected(t))
 		s.releasing(t)
 	}
 }
