@@ -382,6 +382,7 @@ func (s *step) isolate(t *turn, sole bool) {
 // releasing answers until the successor does, or for a while if there is none.
 func (s *step) releasing(t *turn) {
 	holder := t.d.Holder == s.Settings.Name
+	t.Claim.fenced = t.Claim.fenced || s.after.fence.state != Valid
 	none := t.d.Owner == "" && (s.Draining || t.d.Members < s.Settings.MinMembers || t.d.Members <= 1)
 	switch lost := s.lost(t); {
 	case lost != "":
