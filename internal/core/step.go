@@ -1,6 +1,7 @@
 package core
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -225,7 +226,8 @@ func (s *step) nameTaken() bool {
 // watchHealth tells which services became ready, or no longer are.
 func (s *step) watchHealth() {
 	s.after.health = s.Health
-	for name, state := range s.Health {
+	for _, name := range slices.Sorted(maps.Keys(s.Health)) {
+		state := s.Health[name]
 		if was := s.before.health[name]; was.Ready != state.Ready || was.Reason != state.Reason {
 			s.tell(Transition{Kind: HealthChanged, Service: name, Detail: HealthDetail(state)})
 		}
