@@ -115,6 +115,7 @@ func (c *core) admit(now time.Duration, l *link, from hardwareAddr, f *frame) {
 	}
 	c.wake(now + patience(r.interval, c.config.Misses))
 	c.changed, c.dirty = true, true
+	c.logger.Debug("a member is known on a link", "member", m.name, "instance", m.instance, "link", l.Index)
 }
 
 // makeRoom forgets the member that was not heard for longest, of those that are not

@@ -228,6 +228,7 @@ func TestTimings(t *testing.T) {
 	require.Greater(t, challengeEvery, time.Second/provePerSecond-1, "a member that is challenged as often as it may be answers each time")
 	require.Less(t, serveEvery, requestFirst, "a part that is asked for again is sent again")
 	require.Less(t, requestFirst, requestMost)
+	require.LessOrEqual(t, provokeLeast, askTime(MinInterval)/2, "each question asks the stations, too")
 	require.Less(t, settleTime, DefaultInterval)
 	require.Greater(t, startTime, forgetAfter)
 }

@@ -19,7 +19,7 @@ type link struct {
 	isolated  bool
 	unheard   bool
 	capturing bool
-	provokeAt time.Duration
+	provoked  time.Duration
 	served    []time.Duration // when each part of this member's offer was last sent
 }
 
@@ -151,19 +151,15 @@ func (c *core) reviewLink(now time.Duration, l *link) {
 	}
 	c.capture(l, capturing || l.isolated)
 	if l.isolated {
-		if now >= l.provokeAt {
-			l.provokeAt = now + provokeEvery
-			c.out.provoke(l.Index)
-		}
-		c.wake(l.provokeAt)
+		c.provoke(now, l, provokeEvery)
+		c.wake(l.provoked + provokeEvery)
 	}
 }
 
 // isolate notes that no station is heard on a link any more. What became of its
 // members is not known.
 func (c *core) isolate(now time.Duration, l *link) {
-	l.isolated, l.provokeAt = true, 0
-	c.changed = true
+	l.isolated, c.changed = true, true
 	c.soon(now, 0)
 	c.count.isolations.Add(1)
 	c.logger.Info("this node hears no station on a link", "link", l.Index)
@@ -171,6 +167,14 @@ func (c *core) isolate(now time.Duration, l *link) {
 		if r := m.row(l); r != nil && r.state != Left && !m.superseded {
 			c.change(now, m, r, Unreachable, cutOff)
 		}
+	}
+}
+
+// provoke asks stations for a sign of life, unless that was done less than gap ago.
+func (c *core) provoke(now time.Duration, l *link, gap time.Duration) {
+	if l.provoked == 0 || now-l.provoked >= gap {
+		l.provoked = now
+		c.out.provoke(l.Index)
 	}
 }
 

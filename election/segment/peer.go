@@ -249,7 +249,7 @@ func (c *core) judge(now time.Duration, m *member, r *row) {
 			return
 		} else if !r.repeated {
 			r.repeated = true
-			c.question(m, r) // a frame may be lost
+			c.question(now, m, r) // a frame may be lost
 		}
 		c.wake(r.until)
 	case r.state == Unreachable:
@@ -276,13 +276,13 @@ func (c *core) ask(now time.Duration, m *member, r *row, wait time.Duration) {
 		r.answers = make(map[*member]bool)
 	}
 	clear(r.answers)
-	c.question(m, r)
+	c.question(now, m, r)
 	c.wake(now + askTime(r.interval)/2)
 }
 
 // question asks for a member: the others whether they hear it, its own kernel for a
 // sign of life, and other stations for one of theirs.
-func (c *core) question(m *member, r *row) {
+func (c *core) question(now time.Duration, m *member, r *row) {
 	c.capture(r.link, true)
 	c.transmit(r.link, group, &frame{kind: kindAsk, subject: []byte(m.name), about: m.instance})
 	if r.addr.IsValid() {
@@ -291,7 +291,7 @@ func (c *core) question(m *member, r *row) {
 	if at, err := netip.ParseAddrPort(m.membership); err == nil {
 		c.out.probePort(at)
 	}
-	c.out.provoke(r.link.Index)
+	c.provoke(now, r.link, provokeLeast)
 }
 
 // conclude judges a row that was asked for.

@@ -20,6 +20,9 @@ const (
 	// recheck is after how many patiences a member that stalled or ended is looked
 	// at again.
 	recheck = 5
+	// provokeLeast is the least time between two attempts to get a sign of life from
+	// any station: it is for all members that are asked for.
+	provokeLeast = MinInterval
 	// provokeEvery is the time between two attempts of an isolated member to get a
 	// sign of life from any station.
 	provokeEvery = 250 * time.Millisecond

@@ -128,7 +128,9 @@ func TestWireALargeOfferArrives(t *testing.T) {
 	all := newWire(t, 3, []byte("sixteen bytes or more"), false)
 	all[0].set(all[0].said, 10_000, true)
 	for _, m := range all[1:] {
-		m.await(t, func(r segment.Report) bool { return r.Peers[0].HoldsAsOffered && len(r.Peers[0].Offer.Entries) == 10_000 })
+		m.await(t, func(r segment.Report) bool {
+			return r.Peers[0].HoldsAsOffered && len(r.Peers[0].Offer.Entries) == 10_000
+		})
 	}
 }
 
@@ -152,4 +154,3 @@ func BenchmarkDetection(b *testing.B) {
 	}
 	b.ReportMetric(float64(sum.Microseconds())/float64(b.N)/1000, "ms/detection")
 }
-
