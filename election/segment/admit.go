@@ -113,7 +113,7 @@ func (c *core) admit(now time.Duration, l *link, from hardwareAddr, f *frame) {
 			other.superseded = true
 		}
 	}
-	c.wake(now + patience(r.interval, c.config.Misses))
+	c.wake(now + c.patience(m, r))
 	c.changed, c.dirty = true, true
 	c.logger.Debug("a member is known on a link", "member", m.name, "instance", m.instance, "link", l.Index)
 }

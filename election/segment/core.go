@@ -254,7 +254,7 @@ func (c *core) answer(now time.Duration, asker *row, f *frame) {
 		return // nothing is known of it
 	}
 	if r := m.row(asker.link); r != nil {
-		missing := now-r.heard > patience(r.interval, c.config.Misses)/2
+		missing := now-r.heard > missingAfter(r.interval, c.patience(m, r))
 		c.transmit(asker.link, asker.hw, &frame{kind: kindAnswer, subject: f.subject, about: f.about, missing: missing})
 	}
 }

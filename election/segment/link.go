@@ -15,6 +15,10 @@ type link struct {
 	recent  stations
 	pending map[handshakeKey]*handshake
 
+	// others says that other stations than members are known on it, and expects that
+	// members were known when it was opened, and no station was heard since.
+	others, expects bool
+
 	hears     []byte // the tags of the members that are heard, as beats tell them
 	isolated  bool
 	unheard   bool
@@ -45,6 +49,9 @@ func (c *core) setLinks(now time.Duration, open []Link) {
 		l := c.link(o.Index)
 		if l == nil {
 			l = &link{pending: make(map[handshakeKey]*handshake)}
+			// What happened while it was closed is not known until a station is heard.
+			l.expects = slices.ContainsFunc(c.members, func(m *member) bool { return !m.own && !m.left })
+			l.isolated = l.expects
 			c.links = append(c.links, l)
 		} else if l.Link == o {
 			continue
@@ -61,6 +68,7 @@ func (c *core) setLinks(now time.Duration, open []Link) {
 func (c *core) closeLink(index int) {
 	c.links = slices.DeleteFunc(slices.Clone(c.links), func(l *link) bool { return l.Index == index })
 	for _, m := range c.members {
+		m.left = m.gone()
 		m.rows = slices.DeleteFunc(m.rows, func(r *row) bool { return r.link.Index == index })
 	}
 	c.changed, c.dirty = true, true
@@ -85,17 +93,22 @@ func (c *core) station(now time.Duration, index int, from hardwareAddr) {
 	if !l.capturing {
 		return // none is asked for
 	}
+	other := true
 	for _, m := range c.members {
-		if r := m.row(l); r != nil && r.asking && r.hw == from {
-			r.hostAlive = true
+		if r := m.row(l); r != nil && r.hw == from {
+			other = false
+			r.hostAlive = r.hostAlive || r.asking
 		}
+	}
+	if other && !l.others {
+		l.others, c.changed = true, true
 	}
 }
 
 // rejoin ends the isolation of a link. What was known of its members is old: they
 // are asked for anew, and have the time to beat first.
 func (c *core) rejoin(now time.Duration, l *link) {
-	l.isolated = false
+	l.isolated, l.expects = false, false
 	c.changed, c.dirty = true, true
 	c.soon(now, 0)
 	c.logger.Info("this node hears stations on a link again", "link", l.Index)
@@ -103,7 +116,7 @@ func (c *core) rejoin(now time.Duration, l *link) {
 		if r := m.row(l); r != nil && r.state != Left && !m.superseded {
 			r.missedAt = now
 			c.change(now, m, r, Suspect, rejoined)
-			c.ask(now, m, r, patience(r.interval, c.config.Misses)+askTime(r.interval))
+			c.ask(now, m, r, c.patience(m, r)+askTime(r.interval))
 		}
 	}
 }
@@ -142,7 +155,7 @@ func (c *core) reviewLink(now time.Duration, l *link) {
 	switch {
 	case !l.isolated && known && !heard && l.recent.last() <= missed:
 		c.isolate(now, l)
-	case l.isolated && !known:
+	case l.isolated && !known && !(l.expects && len(c.members) > 0):
 		l.isolated, c.changed = false, true
 	}
 	if unheard := hearsNot && !hears && !undecided && !l.isolated; l.unheard != unheard {
@@ -175,7 +188,24 @@ func (c *core) provoke(now time.Duration, l *link, gap time.Duration) {
 	if l.provoked == 0 || now-l.provoked >= gap {
 		l.provoked = now
 		c.out.provoke(l.Index)
+		if c.said.Stations == nil {
+			return
+		}
+		for _, s := range c.said.Stations(l.Index) {
+			c.out.probe(l.Index, s.HardwareAddr, s.Addr)
+			if !l.others && !c.isMember(l, s.HardwareAddr) {
+				l.others, c.changed = true, true
+			}
+		}
 	}
+}
+
+// isMember reports whether the station is a member's.
+func (c *core) isMember(l *link, hw hardwareAddr) bool {
+	return slices.ContainsFunc(c.members, func(m *member) bool {
+		r := m.row(l)
+		return r != nil && r.hw == hw
+	})
 }
 
 // capture starts or ends to take note of stations by what they send to others.

@@ -14,6 +14,7 @@ type member struct {
 	instance uint64
 	tag      tag
 	own      bool // it has this member's name
+	left     bool // it has said that it stops, and its rows are forgotten
 	// superseded says that a later start was admitted at the same station, and this
 	// one was not heard since.
 	superseded bool
@@ -143,6 +144,14 @@ func (r *row) hearing() bool { return r.state == Up && r.diagnosis == isHeard }
 // listed says that the member is among those that this one says it hears.
 func (r *row) listed() bool { return r.hearing() || r.state == Suspect && r.diagnosis == isMissing }
 
+// gone says that the member has said that it stops.
+func (m *member) gone() bool {
+	if len(m.rows) == 0 {
+		return m.left
+	}
+	return !slices.ContainsFunc(m.rows, func(r *row) bool { return r.state != Left })
+}
+
 // alive says that the member counts among those that use its name.
 func (m *member) alive() bool {
 	return !m.superseded && slices.ContainsFunc(m.rows, func(r *row) bool {
@@ -193,7 +202,7 @@ func (c *core) hear(now time.Duration, m *member, r *row, f *frame) {
 	}
 	r.interval = f.interval
 	c.noteHearsUs(now, r, f)
-	c.wake(now + patience(r.interval, c.config.Misses))
+	c.wake(now + c.patience(m, r))
 	if m.superseded {
 		m.superseded, c.changed, c.dirty = false, true, true
 	}
@@ -235,6 +244,14 @@ func (c *core) noteHearsUs(now time.Duration, r *row, f *frame) {
 	}
 }
 
+// patience is after how long without a beat a member is suspected on a link.
+func (c *core) patience(m *member, r *row) time.Duration {
+	if m.holds {
+		return patience(r.interval, c.config.Misses)
+	}
+	return idlePatience(r.interval, c.config.Interval, c.config.Misses)
+}
+
 // judge does for a row what is due.
 func (c *core) judge(now time.Duration, m *member, r *row) {
 	wait := askTime(r.interval)
@@ -254,7 +271,7 @@ func (c *core) judge(now time.Duration, m *member, r *row) {
 		c.wake(r.until)
 	case r.state == Unreachable:
 	default:
-		if due := max(r.heard+patience(r.interval, c.config.Misses), r.again); now < due {
+		if due := max(r.heard+c.patience(m, r), r.again); now < due {
 			c.wake(due)
 			return
 		}
@@ -305,7 +322,7 @@ func (c *core) conclude(now time.Duration, m *member, r *row) {
 		}
 	}
 	r.asking = false
-	waited := patience(r.interval, c.config.Misses)
+	waited := c.patience(m, r)
 	switch {
 	case object > 0 && object >= agree:
 		r.again = now + waited
@@ -345,7 +362,7 @@ func (c *core) portClosed(at netip.AddrPort) {
 // reviewLease notes whether a row is leased. The last beat that was sent may be one
 // that was lost.
 func (c *core) reviewLease(now time.Duration, m *member, r *row) {
-	over := r.heard + m.lease + patience(r.interval, c.config.Misses)
+	over := r.heard + m.lease + c.patience(m, r)
 	leased := m.holds && m.lease > 0 && now < over && (r.state == Up || r.state == Suspect || r.state == Stalled)
 	if leased {
 		c.wake(over)

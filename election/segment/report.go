@@ -10,7 +10,7 @@ import (
 func (c *core) report() Report {
 	var out Report
 	for _, l := range c.links {
-		r := LinkReport{Index: l.Index, Isolated: l.isolated, Unheard: l.unheard}
+		r := LinkReport{Index: l.Index, Isolated: l.isolated, Stations: l.others, Unheard: l.unheard}
 		if l.since > 0 {
 			r.Since = c.origin + l.since
 		}

@@ -43,9 +43,23 @@ const (
 	forgetAfter = time.Hour
 )
 
-// patience is after how long without a beat a member is suspected.
+// patience is after how long without a beat a member is suspected that holds
+// addresses.
 func patience(interval time.Duration, misses int) time.Duration {
 	return interval * time.Duration(misses)
+}
+
+// idlePatience is the same for one that holds nothing: its beats are rare, so two of
+// them must do. A node learns from them that it is cut off itself, and that must not
+// take much longer than to miss a holder. own is the interval of this member.
+func idlePatience(interval, own time.Duration, misses int) time.Duration {
+	return max(2*interval, patience(min(interval, own), misses))
+}
+
+// missingAfter is after how long without a beat a member tells others that it misses
+// another one, too.
+func missingAfter(interval, patience time.Duration) time.Duration {
+	return max(patience/2, interval*3/2)
 }
 
 // askTime is for how long the others may answer, on a network where beats come at
