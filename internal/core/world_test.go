@@ -63,7 +63,7 @@ func newWorld() *world {
 		now: epoch,
 		settings: core.Settings{
 			Name: "a", Instance: 100,
-			StartHold: 500 * time.Millisecond, HandoverTimeout: time.Second,
+			StartHold: 500 * time.Millisecond, HandoverTimeout: 500 * time.Millisecond,
 			Detection: 280 * time.Millisecond, Lease: time.Second,
 		},
 		table: new(core.Table), names: make(map[string]netip.Addr),
