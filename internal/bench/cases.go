@@ -23,8 +23,10 @@ type testCase struct {
 	moves bool
 	// figures are what matters.
 	figures figures
-	// oursOnly tells that the case means nothing to other systems.
-	oursOnly bool
+	// oursOnly tells that the case means nothing to other systems, and engineOnly
+	// that it means nothing to those without a membership engine, or the same as to
+	// those with one.
+	oursOnly, engineOnly bool
 	// once tells that the case is played once only, because it would come to the
 	// same again.
 	once bool
@@ -36,11 +38,14 @@ type testCase struct {
 	reckoned bool
 	// insides is how many goroutines shall allocate inside every speaker.
 	insides int
+	// hangs tells that the loop of a speaker can be made to hang.
+	hangs bool
 	// needs is a program without which it cannot be played.
 	needs string
-	// lasts is for how long to look at the least after act began; zero means a
-	// minute, or what -minute says.
-	lasts time.Duration
+	// lasts is for how long to look at the least after act began; zero means so
+	// many minutes, at least one, of the length that -minute says.
+	lasts   time.Duration
+	minutes int
 	// prepare goes before what is measured, and act begins it.
 	prepare, act func(context.Context, *stage) error
 }
@@ -53,6 +58,9 @@ const (
 	gaps figures = iota
 	// counts are takeovers and answers; the gaps are not what matters.
 	counts
+	// holders are gaps and takeovers, and how often two nodes held the address, which
+	// fails the run.
+	holders
 	// costs are processor time and packets while nothing happens.
 	costs
 	// risks are what came of a simulation.
@@ -87,10 +95,17 @@ type trial struct {
 }
 
 // lasting returns for how long the trial looks at the least.
-func (t trial) lasting() time.Duration { return cmp.Or(t.lasts, t.minute) }
+func (t trial) lasting() time.Duration {
+	return cmp.Or(t.lasts, time.Duration(max(1, t.minutes))*t.minute)
+}
 
 // places are the nodes of the lab.
 func (t trial) places() []place { return nodePlaces(cmp.Or(t.nodes, 3)) }
+
+// fits reports whether the case means something to a system.
+func (c testCase) fits(s system) bool {
+	return (!c.oursOnly || !s.peer) && (!c.engineOnly || s.engine)
+}
 
 // play plays the case once.
 func (c testCase) play(ctx context.Context, t trial) (result, error) {
@@ -166,17 +181,10 @@ var cases = []testCase{
 		name: "node-return", says: "a failed node returns",
 		lasts: returns,
 		prepare: func(ctx context.Context, st *stage) error {
-			failed := st.leader
-			if err := failed.Unplug(); err != nil {
+			if err := st.leader.Unplug(); err != nil {
 				return err
 			}
-			err := st.board.Wait(ctx, "another node served", func() bool { return st.board.served(failed.Name, steady) })
-			if err != nil {
-				return err
-			}
-			st.board.Read(func() { st.leader = st.node(st.board.progress.By) })
-			st.failed = failed
-			return nil
+			return st.failOver(ctx)
 		},
 		act: func(_ context.Context, st *stage) error { return st.failed.Plug() },
 	},
@@ -206,12 +214,50 @@ var cases = []testCase{
 	{
 		name: "lossy-minute", says: "for a minute, 2% of the frames at the leader's port are dropped in each direction",
 		figures: counts, needs: "nft",
-		act: lose,
+		act: func(ctx context.Context, st *stage) error { return filter(ctx, st.leader, lossy) },
+	},
+	{
+		name: "deaf-holder", says: "nothing reaches the leader any more, what it sends still arrives",
+		moves: true, figures: holders, lasts: settles, needs: "nft",
+		act: func(ctx context.Context, st *stage) error { return filter(ctx, st.leader, deaf) },
+	},
+	{
+		name: "deaf-return", says: "a leader that nothing reached hears again, after another node has taken over",
+		figures: counts, lasts: returns, needs: "nft", oursOnly: true,
+		prepare: func(ctx context.Context, st *stage) error {
+			if err := filter(ctx, st.leader, deaf); err != nil {
+				return err
+			}
+			return st.failOver(ctx)
+		},
+		act: func(ctx context.Context, st *stage) error { return filter(ctx, st.failed, "delete table netdev deaf") },
+	},
+	{
+		name: "mute-holder", says: "nothing that the leader sends arrives any more, it hears all",
+		moves: true, figures: holders, lasts: settles, needs: "nft",
+		act: func(ctx context.Context, st *stage) error { return filter(ctx, st.leader, mute) },
+	},
+	{
+		name: "membership-cut", says: "the port of the membership is closed on all nodes for two minutes",
+		figures: holders, engineOnly: true, minutes: 2, needs: "nft",
+		act: func(ctx context.Context, st *stage) error {
+			for _, m := range st.nodes {
+				if err := filter(ctx, m, membershipCut); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	},
+	{
+		name: "hung-loop", says: "the loop of the leader's Runner hangs for 5 s",
+		moves: true, figures: holders, oursOnly: true, hangs: true, lasts: away + returns,
+		act: func(_ context.Context, st *stage) error { return st.leader.hang() },
 	},
 	{
 		// Hours on the wire would take hours.
 		name: "loss", says: "simulated hours in which 2% of the frames at the leader's port are lost, two nodes and three",
-		figures: risks, oursOnly: true, once: true, needs: "go",
+		figures: risks, engineOnly: true, once: true, needs: "go",
 	},
 	{
 		name: "idle", says: "nothing happens: what three nodes cost together",
@@ -247,19 +293,32 @@ func busy(_ context.Context, st *stage) error {
 	return nil
 }
 
-// lose makes the leader's port drop frames.
-func lose(ctx context.Context, st *stage) error {
-	// At the hooks of the network device even packet sockets receive only what
-	// was not dropped, unless they are open for all protocols.
-	const rules = `table netdev loss {
+// What nft filters in a node. At the hooks of the network device even packet sockets
+// receive only what was not dropped, unless they are open for all protocols.
+const (
+	lossy = `table netdev loss {
 	chain in { type filter hook ingress device "eth0" priority 0; numgen random mod 100 < 2 drop; }
 	chain out { type filter hook egress device "eth0" priority 0; numgen random mod 100 < 2 drop; }
 }`
-	return st.leader.Do(func() error {
+	deaf = `table netdev deaf {
+	chain in { type filter hook ingress device "eth0" priority 0; drop; }
+}`
+	mute = `table netdev mute {
+	chain out { type filter hook egress device "eth0" priority 0; drop; }
+}`
+	membershipCut = `table inet membership {
+	chain in { type filter hook input priority 0; meta l4proto { tcp, udp } th dport 7946 drop; meta l4proto { tcp, udp } th sport 7946 drop; }
+	chain out { type filter hook output priority 0; meta l4proto { tcp, udp } th dport 7946 drop; meta l4proto { tcp, udp } th sport 7946 drop; }
+}`
+)
+
+// filter gives a node's nft the rules.
+func filter(ctx context.Context, at *machine, rules string) error {
+	return at.Do(func() error {
 		cmd := exec.CommandContext(ctx, "nft", "-f", "-")
 		cmd.Stdin = strings.NewReader(rules)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("drop frames with nft: %w: %s", err, out)
+			return fmt.Errorf("filter frames with nft: %w: %s", err, out)
 		}
 		return nil
 	})

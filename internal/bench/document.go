@@ -36,6 +36,8 @@ type entry struct {
 	Takeovers  *int `json:"takeovers,omitempty"`
 	Unanswered *int `json:"unanswered_requests,omitempty"`
 	Strays     *int `json:"stray_answers,omitempty"`
+	// TwoHolders is how many questions two nodes have answered.
+	TwoHolders *int `json:"two_holders,omitempty"`
 	// What was simulated.
 	Seeds      int  `json:"seeds,omitempty"`
 	Beats      *int `json:"beats,omitempty"`
@@ -86,6 +88,10 @@ func (all results) entry(s *series) entry {
 		e.Takeovers = new(s.sum(func(r result) int { return r.Takeovers }))
 		e.Unanswered = new(s.sum(func(r result) int { return r.Unanswered }))
 		e.Strays = new(s.sum(func(r result) int { return r.Strays }))
+	}
+	if s.testCase.figures == holders {
+		e.Takeovers = new(s.sum(func(r result) int { return r.Takeovers }))
+		e.TwoHolders = new(s.sum(func(r result) int { return r.TwoHolders }))
 	}
 	return e
 }

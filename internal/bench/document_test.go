@@ -21,6 +21,8 @@ func TestJSON(t *testing.T) {
 			{"gap_ns":36000000,"lost":35,"announced_ns":-1},{"gap_ns":48000000,"lost":47,"announced_ns":-1},{"gap_ns":33000000,"lost":32,"announced_ns":-1}]},
 		{"case":"paused","system":"l2vip","runs":1,"median_ms":1,"worst_ms":1,"lost":0,"takeovers":1,"unanswered_requests":0,"stray_answers":0,"each":[{"gap_ns":1000000,"takeovers":1}]},
 		{"case":"paused","system":"keepalived-10ms","runs":1,"median_ms":1,"worst_ms":1,"lost":0,"takeovers":3,"unanswered_requests":0,"stray_answers":4,"failed":1,"each":[{"gap_ns":1000000,"takeovers":3,"stray_answers":4}]},
+		{"case":"mute-holder","system":"l2vip","runs":1,"median_ms":12,"worst_ms":12,"lost":11,"announced_ms":11,"takeovers":2,"two_holders":1,"failed":1,"each":[
+			{"gap_ns":12000000,"lost":11,"announced_ns":11000000,"takeovers":2,"two_holders":1}]},
 		{"case":"loss","system":"l2vip","runs":1,"takeovers":0,"seeds":100,"beats":3000000,"suspicions":2,"each":[{"seeds":100,"beats":3000000,"suspicions":2}]},
 		{"case":"idle","system":"l2vip","runs":1,"cpu_ms_per_second":20.12,"packets_per_second":96.66,"each":[{"cpu_ms_per_second":20.123,"packets_per_second":96.66}]}
 	],"processors":2}`, out.String())
@@ -38,6 +40,10 @@ func TestZeroIsSaid(t *testing.T) {
 	for _, field := range []string{`"lost":0`, `"takeovers":0`, `"unanswered_requests":0`, `"median_ms":0`} {
 		require.Contains(t, string(text), field)
 	}
+	all.add(caseNamed(t, "hung-loop"), systems()[0], result{Announced: -1}, nil)
+	text, err = json.Marshal(all.entry(all[1]))
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"two_holders":0`)
 }
 
 // saved writes a document to a file.
@@ -63,7 +69,7 @@ func TestFrom(t *testing.T) {
 
 	// Runs in several documents are as good as in one, in the order of the tables.
 	var first, second results
-	ours, peer, cut := systems()[0], systems()[4], caseNamed(t, "port-cut")
+	ours, peer, cut := systems()[0], systemNamed(t, "keepalived-10ms"), caseNamed(t, "port-cut")
 	first.add(caseNamed(t, "drain"), ours, result{Gap: ms}, nil)
 	first.add(cut, peer, result{Gap: 40 * ms, Lost: 39}, nil)
 	second.add(cut, ours, result{Gap: 10 * ms, Lost: 9}, nil)

@@ -24,14 +24,17 @@ import (
 
 // profile is a configuration of l2vip.
 type profile struct {
-	name string // of the system
-	set  func(*l2vip.Config, *gossip.Config)
+	name    string // of the system
+	timings l2vip.Profile
+	engine  bool // with a membership engine; without, the members are those on the segment
 }
 
 // profiles is the one place that says how l2vip is configured.
 var profiles = []profile{
-	{"l2vip", func(*l2vip.Config, *gossip.Config) {}},
-	{"l2vip-fast", func(c *l2vip.Config, _ *gossip.Config) { c.Profile = l2vip.Fast() }},
+	{"l2vip", l2vip.DefaultProfile(), true},
+	{"l2vip-fast", l2vip.Fast(), true},
+	{"l2vip-segment", l2vip.DefaultProfile(), false},
+	{"l2vip-segment-fast", l2vip.Fast(), false},
 }
 
 // profileNamed returns the one of a name that there is.
@@ -42,12 +45,13 @@ func profileNamed(name string) profile {
 // ours is l2vip as a system.
 func ours(p profile) system {
 	return system{
-		name:    p.name,
+		name: p.name, engine: p.engine,
 		missing: func() error { return nil },
 		speaker: func(st *stage, at *machine, told func(standing)) (*exec.Cmd, error) {
 			cmd, err := labprog.Role("speaker", "-name", at.Name, "-system", p.name, "-check", st.check.String(),
 				"-pidfile", at.pidFile(), "-allocate", strconv.Itoa(st.insides),
-				"-nodes", strconv.Itoa(len(st.places())), "-addresses", strconv.Itoa(max(1, st.addresses)))
+				"-nodes", strconv.Itoa(len(st.places())), "-addresses", strconv.Itoa(max(1, st.addresses)),
+				"-hangs="+strconv.FormatBool(st.hangs))
 			if err != nil {
 				return nil, err
 			}
@@ -68,6 +72,7 @@ func runSpeaker(args []string) error {
 	allocators := flags.Int("allocate", 0, "how many goroutines allocate all the time")
 	nodes := flags.Int("nodes", 3, "how many nodes there are")
 	addresses := flags.Int("addresses", 1, "how many addresses they carry")
+	hangs := flags.Bool("hangs", false, "the loop can be made to hang")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -83,21 +88,33 @@ func runSpeaker(args []string) error {
 		Name:       *name,
 		Interfaces: []string{"eth0"},
 		Services:   []l2vip.Service{{Addresses: carried(*addresses), Health: source(*watched, *pidFile)}},
+		Profile:    profiles[i].timings,
 		Logger:     logger,
 	}
-	members := gossip.Config{Logger: logger}
-	for _, at := range nodePlaces(*nodes) {
-		members.Peers = append(members.Peers, at.addr)
+	if profiles[i].engine {
+		members := gossip.Config{Logger: logger}
+		for _, at := range nodePlaces(*nodes) {
+			members.Peers = append(members.Peers, at.addr)
+		}
+		g, err := gossip.New(members)
+		if err != nil {
+			return err
+		}
+		config.Membership = g
 	}
-	profiles[i].set(&config, &members)
-	g, err := gossip.New(members)
-	if err != nil {
-		return err
+	var loop *hangable
+	if *hangs {
+		var err error
+		if loop, err = makeHangable(&config); err != nil {
+			return err
+		}
 	}
-	config.Membership = g
 	runner, err := l2vip.New(config)
 	if err != nil {
 		return err
+	}
+	if *hangs {
+		go loop.hang(runner, config.Services)
 	}
 	for range *allocators {
 		go allocate()

@@ -158,7 +158,7 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) (all resu
 		}
 		for run := range runs {
 			for _, s := range present {
-				if c.oursOnly && s.peer {
+				if !c.fits(s) {
 					continue
 				}
 				r, err := c.play(ctx, trial{testCase: c, system: s, options: o, log: log})

@@ -104,9 +104,36 @@ func TestChoose(t *testing.T) {
 	for _, name := range []string{
 		"port-cut", "silent-kernel", "follower-cut", "app-kill", "app-hang", "drain",
 		"speaker-kill", "node-return", "busy-minute", "paused", "loss", "idle",
+		"deaf-holder", "deaf-return", "mute-holder", "membership-cut", "hung-loop",
 	} {
 		_, err := choose("-case", name, cases)
 		require.NoError(t, err)
+	}
+}
+
+// A case is played with those systems that it means something to.
+func TestFits(t *testing.T) {
+	fitting := func(name string) (list []system) {
+		for _, s := range systems() {
+			if caseNamed(t, name).fits(s) {
+				list = append(list, s)
+			}
+		}
+		return list
+	}
+	require.Equal(t, names(systems()), names(fitting("port-cut")))
+	require.Equal(t, "l2vip, l2vip-fast, l2vip-segment, l2vip-segment-fast", names(fitting("hung-loop")))
+	require.Equal(t, "l2vip, l2vip-fast", names(fitting("loss")))
+	require.Equal(t, "l2vip, l2vip-fast", names(fitting("membership-cut")))
+}
+
+// What is called two minutes lasts twice as long as a minute.
+func TestLasting(t *testing.T) {
+	o := options{minute: time.Second}
+	for name, want := range map[string]time.Duration{
+		"port-cut": settles, "busy-minute": time.Second, "membership-cut": 2 * time.Second,
+	} {
+		require.Equal(t, want, trial{testCase: caseNamed(t, name), options: o}.lasting(), name)
 	}
 }
 

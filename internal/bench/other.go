@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"net"
+	"os"
 	"syscall"
 	"time"
 )
@@ -18,3 +19,5 @@ func writer(*net.UDPConn, []byte) func() error      { return nil }
 func loadAverage() float64                          { return 0 }
 func now() time.Duration                            { return 0 }
 func sleepUntil(time.Duration)                      {}
+func hangSignals() <-chan os.Signal                 { return nil }
+func (*machine) hang() error                        { return errors.ErrUnsupported }

@@ -101,7 +101,7 @@ func (s *series) announced() time.Duration {
 // ratio is the median gap of ours in relation to that of a peer; false if there
 // is nothing to compare.
 func (all results) ratio(s, peer *series) (float64, bool) {
-	if peer == nil || s.system.peer || !peer.system.peer || s.testCase.figures != gaps || len(s.runs) == 0 || len(peer.runs) == 0 {
+	if peer == nil || s.system.peer || !peer.system.peer || !s.testCase.figures.compared() || len(s.runs) == 0 || len(peer.runs) == 0 {
 		return 0, false
 	}
 	of := median(peer.gaps())
@@ -109,7 +109,10 @@ func (all results) ratio(s, peer *series) (float64, bool) {
 }
 
 // gap tells that gaps are measured, whether they matter or not.
-func (f figures) gap() bool { return f == gaps || f == counts }
+func (f figures) gap() bool { return f.compared() || f == counts }
+
+// compared tells that gaps are what matters, and are compared with those of the peers.
+func (f figures) compared() bool { return f == gaps || f == holders }
 
 // peers are the systems that ours is compared with, of those measured.
 func (all results) peers() []string {
@@ -138,6 +141,9 @@ func (all results) printCase(w io.Writer, c testCase) {
 			peers = nil // their gaps are not what matters
 			fmt.Fprintf(w, "  %9s  %10s  %6s", "takeovers", "unanswered", "strays")
 		}
+		if c.figures == holders {
+			fmt.Fprintf(w, "  %9s  %11s", "takeovers", "two holders")
+		}
 		for _, peer := range peers {
 			fmt.Fprintf(w, "  %*s", len("of "+peer), "of "+peer)
 		}
@@ -160,7 +166,10 @@ func (all results) printRow(w io.Writer, s *series, peers []string) {
 		fmt.Fprintf(w, "  %9d  %12d  %10d  %9d", e.Seeds, *e.Beats, *e.Suspicions, *e.Takeovers)
 	case e.Median != nil:
 		fmt.Fprintf(w, "  %9.1f  %9.1f  %9s  %6d", *e.Median, *e.Worst, orDash(e.Announced), *e.Lost)
-		if e.Takeovers != nil {
+		switch {
+		case e.TwoHolders != nil:
+			fmt.Fprintf(w, "  %9d  %11d", *e.Takeovers, *e.TwoHolders)
+		case e.Takeovers != nil:
 			fmt.Fprintf(w, "  %9d  %10d  %6d", *e.Takeovers, *e.Unanswered, *e.Strays)
 		}
 		for _, peer := range peers {
@@ -231,6 +240,8 @@ func (all results) cell(s *series) string {
 		return fmt.Sprintf("%.1f ms of CPU and %.0f packets a second", *e.CPU, *e.Packets)
 	case e.Beats != nil:
 		return fmt.Sprintf("%s in %d simulated beats", plural(*e.Takeovers, "takeover"), *e.Beats)
+	case e.TwoHolders != nil:
+		text = fmt.Sprintf("%.1f (%.1f), %s, %s with two holders", *e.Median, *e.Worst, plural(*e.Takeovers, "takeover"), plural(*e.TwoHolders, "moment"))
 	case e.Takeovers != nil:
 		text = fmt.Sprintf("%s, %s unanswered, %s answered by another", plural(*e.Takeovers, "takeover"), plural(*e.Unanswered, "question"), plural(*e.Strays, "question"))
 	default:
@@ -264,7 +275,9 @@ func (r result) describe(c testCase, err error) string {
 		if r.Announced >= 0 {
 			text += fmt.Sprintf(", announced after %.1f ms", milliseconds(r.Announced))
 		}
-		if c.moves && r.Takeovers > 1 {
+		if c.figures == holders {
+			text += fmt.Sprintf(", %s, %s with two holders", plural(r.Takeovers, "takeover"), plural(r.TwoHolders, "moment"))
+		} else if c.moves && r.Takeovers > 1 {
 			text += fmt.Sprintf(", %d takeovers", r.Takeovers)
 		}
 		if c.figures == counts {

@@ -18,7 +18,14 @@ func caseNamed(t *testing.T, name string) testCase {
 	return chosen[0]
 }
 
-// sample is four cases with two systems.
+func systemNamed(t *testing.T, name string) system {
+	t.Helper()
+	chosen, err := choose("", name, systems())
+	require.NoError(t, err)
+	return chosen[0]
+}
+
+// sample is five cases with two systems.
 func sample(t *testing.T) results {
 	t.Helper()
 	ours, peer := systems()[0], keepalived("keepalived-10ms", "0.01")
@@ -31,6 +38,7 @@ func sample(t *testing.T) results {
 	all.add(paused, ours, result{Gap: ms, Takeovers: 1}, nil)
 	all.add(paused, peer, result{Gap: ms, Takeovers: 3, Strays: 4}, nil)
 	all.add(paused, peer, result{}, errors.New("did not start"))
+	all.add(caseNamed(t, "mute-holder"), ours, result{Gap: 12 * ms, Lost: 11, Announced: 11 * ms, Takeovers: 2, TwoHolders: 1}, errors.New("two nodes answered 1 question"))
 	all.add(loss, ours, result{Seeds: 100, Beats: 3000000, Suspicions: 2}, nil)
 	all.add(idle, ours, result{CPU: 20.123, Packets: 96.66}, nil)
 	return all
@@ -39,7 +47,7 @@ func sample(t *testing.T) results {
 func TestTables(t *testing.T) {
 	all := sample(t)
 	var out strings.Builder
-	for _, name := range []string{"port-cut", "paused", "loss", "idle"} {
+	for _, name := range []string{"port-cut", "paused", "mute-holder", "loss", "idle"} {
 		all.printCase(&out, caseNamed(t, name))
 	}
 	require.Equal(t, `
@@ -52,6 +60,10 @@ paused: the leader's speaker is stopped for 5 s and continued
 system              runs     median      worst  announced    lost  takeovers  unanswered  strays
 l2vip                  1        1.0        1.0          –       0          1           0       0
 keepalived-10ms        1        1.0        1.0          –       0          3           0       4  ← 1 failed
+
+mute-holder: nothing that the leader sends arrives any more, it hears all
+system              runs     median      worst  announced    lost  takeovers  two holders  of keepalived-10ms
+l2vip                  1       12.0       12.0         11      11          2            1                   –  ← 1 failed
 
 loss: simulated hours in which 2% of the frames at the leader's port are lost, two nodes and three
 system              runs      seeds         beats  suspicions  takeovers
@@ -69,6 +81,7 @@ l2vip                  1         20.12       96.7
 		"|---|---|---|\n"+
 		"| the leader's switch port is cut: it loses its carrier (`port-cut`) | 12.0 (16.0), 11 lost | 36.0 (48.0), 35 lost |\n"+
 		"| the leader's speaker is stopped for 5 s and continued (`paused`) | 1 takeover, 0 questions unanswered, 0 questions answered by another | 3 takeovers, 0 questions unanswered, 4 questions answered by another, 1 failed |\n"+
+		"| nothing that the leader sends arrives any more, it hears all (`mute-holder`) | 12.0 (12.0), 2 takeovers, 1 moment with two holders, 1 failed | – |\n"+
 		"| simulated hours in which 2% of the frames at the leader's port are lost, two nodes and three (`loss`) | 0 takeovers in 3000000 simulated beats | – |\n"+
 		"| nothing happens: what three nodes cost together (`idle`) | 20.1 ms of CPU and 97 packets a second | – |\n", table)
 }
@@ -90,8 +103,8 @@ func TestPicture(t *testing.T) {
 		"gaps": {sample(t), []string{
 			">median (worst) of 1 to 3 runs<", ">port-cut<", ">the leader&#39;s switch port is<",
 			">l2vip<", ">12.0 ms (16.0 ms)<", ">keepalived-10ms<", ">36.0 ms (48.0 ms)<", ">1.0 ms, none lost<",
-			">1 ms<", ">100 ms<",
-		}, 4},
+			">1 ms<", ">100 ms<", ">mute-holder<", ">12.0 ms, 1 failed<",
+		}, 5},
 		"failed":  {failed[:2], []string{">12.0 ms (16.0 ms), 1 failed<", ">median (worst) of 3 runs<"}, 2},
 		"nothing": {nil, []string{">median (worst)<"}, 0},
 	} {

@@ -19,6 +19,7 @@ type result struct {
 	Takeovers  int `json:"takeovers,omitempty"`           // changes of who announces the address
 	Unanswered int `json:"unanswered_requests,omitempty"` // questions
 	Strays     int `json:"stray_answers,omitempty"`       // answers of nodes after another had announced the address
+	TwoHolders int `json:"two_holders,omitempty"`         // questions that two nodes have answered
 
 	CPU     float64 `json:"cpu_ms_per_second,omitempty"`
 	Packets float64 `json:"packets_per_second,omitempty"`
@@ -33,7 +34,7 @@ type result struct {
 func newResult(t trace, s sighting, leader string, from, to time.Duration) result {
 	r := result{
 		Takeovers: s.takeovers(leader, from, to), Unanswered: s.unanswered(from, to), Strays: s.strays(leader, from, to),
-		Announced: s.announced(leader, from, to),
+		TwoHolders: s.twoHolders(from, to), Announced: s.announced(leader, from, to),
 	}
 	r.Gap, r.Lost, r.Late = t.gap(from, to)
 	return r
@@ -111,6 +112,23 @@ func (s sighting) unanswered(from, to time.Duration) int {
 		}
 	}
 	return n
+}
+
+// twoHolders returns how many questions two nodes have answered: each is a moment at
+// which both held the address.
+func (s sighting) twoHolders(from, to time.Duration) int {
+	by := make([]string, len(s.Asked))
+	twice := make(map[int]bool)
+	for _, a := range s.Answers {
+		if at := s.Asked[a.Question]; at < from || at >= to {
+			continue
+		}
+		if by[a.Question] != "" && by[a.Question] != a.By {
+			twice[a.Question] = true
+		}
+		by[a.Question] = a.By
+	}
+	return len(twice)
 }
 
 // underway is how long after an announcement the answers of another node may

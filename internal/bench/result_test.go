@@ -88,6 +88,9 @@ func TestSighting(t *testing.T) {
 	require.Equal(t, 0, s.strays("a", 0, 600*ms))
 	require.Equal(t, 1, s.strays("b", 600*ms, time.Second))
 	require.Equal(t, 0, s.unanswered(0, time.Second))
+	require.Equal(t, 1, s.twoHolders(0, time.Second))
+	require.Equal(t, 0, s.twoHolders(0, 700*ms))
+	require.Equal(t, 0, s.twoHolders(701*ms, time.Second))
 	s.Answers = s.Answers[:5]
 	require.Equal(t, 1, s.unanswered(0, time.Second))
 	require.Equal(t, 0, s.unanswered(300*ms, time.Second))
@@ -95,5 +98,5 @@ func TestSighting(t *testing.T) {
 	require.Negative(t, s.announced("a", 100*ms, 400*ms))
 
 	var nothing sighting
-	require.Zero(t, nothing.takeovers("a", 0, time.Second)+nothing.strays("a", 0, time.Second)+nothing.unanswered(0, time.Second))
+	require.Zero(t, nothing.takeovers("a", 0, time.Second)+nothing.strays("a", 0, time.Second)+nothing.unanswered(0, time.Second)+nothing.twoHolders(0, time.Second))
 }

@@ -12,13 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/l2vip/l2vip"
-	"github.com/l2vip/l2vip/election/gossip"
 )
 
-// heartbeats is the package whose test simulates the detection of silent nodes.
-const heartbeats = "github.com/l2vip/l2vip/election/heartbeat"
+// segments is the package whose test simulates the detection of silent nodes.
+const segments = "github.com/l2vip/l2vip/election/segment"
 
 // measureRisk returns what came of the simulation of loss with the timings of the
 // system. What it simulates has no door to the outside, so it is a test of its
@@ -30,10 +27,10 @@ func measureRisk(ctx context.Context, t trial) (result, error) {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "simulation")
-	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, heartbeats).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, segments).CombinedOutput(); err != nil {
 		return result{}, fmt.Errorf("build the simulation: %w: %s", err, out)
 	}
-	timing := profileNamed(t.system.name).timing()
+	timing := profileNamed(t.system.name).timings
 	out, err := exec.CommandContext(ctx, program, "-test.run", "^TestLoss$", "-test.v", "-test.timeout", "0",
 		"-seeds", strconv.Itoa(t.seeds), "-lasts", t.seed.String(), "-beat", timing.Beat.String(), "-misses", strconv.Itoa(timing.Misses)).CombinedOutput()
 	r, parseErr := parseRisk(out)
@@ -61,18 +58,4 @@ func parseRisk(out []byte) (r result, err error) {
 		return result{}, fmt.Errorf("the simulation does not say what came of it: %s", out)
 	}
 	return r, nil
-}
-
-// timing returns the timings that matter for loss.
-func (p profile) timing() l2vip.Profile {
-	var c l2vip.Config
-	p.set(&c, new(gossip.Config))
-	timing, usual := c.Profile, l2vip.DefaultProfile()
-	if timing.Beat == 0 {
-		timing.Beat = usual.Beat
-	}
-	if timing.Misses == 0 {
-		timing.Misses = usual.Misses
-	}
-	return timing
 }

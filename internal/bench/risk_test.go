@@ -17,15 +17,19 @@ func TestRisk(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip(err)
 	}
+	loss := caseNamed(t, "loss")
 	for _, p := range profiles {
 		s := ours(p)
+		if !loss.fits(s) {
+			continue
+		}
 		r, err := measureRisk(t.Context(), trial{system: s, options: options{seeds: 1, seed: 10 * time.Second}, log: io.Discard})
 		require.NoError(t, err)
 		require.Equal(t, 1, r.Seeds)
 		require.Zero(t, r.Takeovers)
-		require.InDelta(t, 20*time.Second/p.timing().Beat, r.Beats, 10, p.name)
+		require.InDelta(t, 20*time.Second/p.timings.Beat, r.Beats, 10, p.name)
 	}
-	require.Equal(t, l2vip.Fast().Beat, profileNamed("l2vip-fast").timing().Beat)
+	require.Equal(t, l2vip.Fast().Beat, profileNamed("l2vip-fast").timings.Beat)
 }
 
 func TestParseRisk(t *testing.T) {

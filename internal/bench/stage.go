@@ -234,6 +234,16 @@ func (st *stage) waitLeader(ctx context.Context, streak int) error {
 	return err
 }
 
+// failOver waits until a node other than the leader serves, which leads from then on.
+func (st *stage) failOver(ctx context.Context) error {
+	st.failed = st.leader
+	err := st.board.Wait(ctx, "another node served", func() bool { return st.board.served(st.failed.Name, steady) })
+	if err == nil {
+		st.board.Read(func() { st.leader = st.node(st.board.progress.By) })
+	}
+	return err
+}
+
 // measureGap plays a case and returns what the client and the watcher saw.
 func measureGap(ctx context.Context, t trial) (r result, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
@@ -271,7 +281,11 @@ func measureGap(ctx context.Context, t trial) (r result, err error) {
 	if st.board.trace == nil || st.board.sighting == nil {
 		return result{}, cmp.Or(context.Cause(ctx), errors.New("the client or the watcher has said nothing"))
 	}
-	return newResult(*st.board.trace, *st.board.sighting, st.leader.HardwareAddr.String(), from, to), over
+	r = newResult(*st.board.trace, *st.board.sighting, st.leader.HardwareAddr.String(), from, to)
+	if t.figures == holders && r.TwoHolders > 0 {
+		over = errors.Join(over, fmt.Errorf("two nodes answered %s", plural(r.TwoHolders, "question")))
+	}
+	return r, over
 }
 
 // over waits until what began at a time is over.

@@ -10,6 +10,8 @@ type system struct {
 	name string
 	// peer tells that it is not l2vip.
 	peer bool
+	// engine tells that it is l2vip with a membership engine.
+	engine bool
 	// missing returns why it can't run on this machine, or nil.
 	missing func() error
 	// speaker is the program that runs on a node of a stage. It calls told whenever
