@@ -18,8 +18,8 @@ type output interface {
 	// provoke asks other stations on the link for one: the gateway, neighbors.
 	provoke(link int)
 	// probePort asks the kernel at an address, which a member has told, whether the
-	// member's process still listens there. It may answer by portClosed.
-	probePort(membership netip.AddrPort)
+	// member's process still has the port open. It may answer by portClosed.
+	probePort(at netip.AddrPort)
 	// capture starts or ends to tell by station which stations are heard by ARP and
 	// NDP.
 	capture(link int, on bool)
@@ -44,6 +44,7 @@ type core struct {
 	name     []byte // self
 	instance uint64
 	tag      tag
+	port     uint16 // that is open while this process runs; zero if none is
 	sequence uint64
 	said     *statement // what this member says of itself
 	epoch    uint64     // what is heard counts for it
@@ -174,7 +175,7 @@ func (c *core) beat(now time.Duration) {
 	for _, l := range c.links {
 		f := &frame{
 			kind: kindBeat, interval: interval, isolated: l.isolated, membership: c.said.membership,
-			revision: c.said.offer.revision, hears: l.hears, address: l.address,
+			revision: c.said.offer.revision, hears: l.hears, address: l.address, port: c.port,
 		}
 		if f.fenced = c.said.Valid != nil && !c.said.Valid(); !f.fenced {
 			f.holds, f.lease, f.digest = c.said.offer.holds, c.said.Lease, c.said.offer.digest

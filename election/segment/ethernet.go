@@ -57,6 +57,9 @@ func (s *Segment) runEthernet(ctx context.Context, local *election.Local, report
 		return fmt.Errorf("segment: %w", err)
 	}
 	e.core.origin = clock.Now() - startTime
+	if e.core.port, err = s.config.Ethernet.Listen(); err != nil {
+		s.config.Logger.Warn("no port is open by which others can tell that this process has ended", "error", err)
+	}
 	s.setWake(func() { notify(e.signal) })
 	defer func() {
 		s.setWake(nil)

@@ -70,6 +70,8 @@ func (n *nic) Neighbors(int) (all []segment.Neighbor) {
 	return all
 }
 
+func (*nic) Listen() (uint16, error) { return 50000, nil }
+
 func (n *nic) ProbePort(to netip.AddrPort, closed func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -191,7 +193,7 @@ func newCableMember(t *testing.T, cable *cable, c segment.Config, name string) *
 	n := cable.plug()
 	c.Ethernet = n
 	m := &cableMember{newWatcher(t, c, name, []byte("sixteen bytes or more"), func(run func() error) error { return run() }), n}
-	m.set(segment.State{Links: []segment.Link{n.link}, Membership: netip.AddrPortFrom(n.link.Addr, 7946).String(), Lease: time.Second}, 1, false)
+	m.set(segment.State{Links: []segment.Link{n.link}, Lease: time.Second}, 1, false)
 	return m
 }
 

@@ -46,6 +46,7 @@ import (
 //	  uint32 total = 19;       // part: length of the offer in bytes
 //	  uint32 offset = 20;      // request, part: where it begins, or the data
 //	  bytes data = 21;         // part
+//	  uint32 port = 22;        // beat: a UDP port at address that is open while the process runs
 //	}
 const (
 	magic     = "l2vS"
@@ -83,6 +84,7 @@ const (
 	fieldTotal      = 19
 	fieldOffset     = 20
 	fieldData       = 21
+	fieldPort       = 22
 
 	flagHolds    = 1
 	flagFenced   = 2
@@ -124,6 +126,7 @@ type frame struct {
 	isolated   bool
 	address    []byte
 	membership []byte
+	port       uint16
 	lease      time.Duration
 	revision   uint64
 	digest     uint64
@@ -198,6 +201,7 @@ func (k *codec) append(b []byte, from hardwareAddr, f *frame) []byte {
 	b = appendNumber(b, fieldTotal, uint64(f.total))
 	b = appendNumber(b, fieldOffset, uint64(f.offset))
 	b = appendBytes(b, fieldData, f.data)
+	b = appendNumber(b, fieldPort, uint64(f.port))
 	binary.BigEndian.PutUint16(b[start+headLen-2:], uint16(len(b)-start-headLen))
 	if k.mac != nil {
 		b = append(b, k.sign(from, b[start:])...)
@@ -299,6 +303,8 @@ func (f *frame) setNumber(num protowire.Number, n uint64) {
 		f.revision = n
 	case fieldMissing:
 		f.missing = n != 0
+	case fieldPort:
+		f.port = uint16(min(n, 1<<16-1))
 	case fieldTotal:
 		f.total = int(min(n, MaxOffer+1))
 	case fieldOffset:

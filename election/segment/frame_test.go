@@ -176,14 +176,19 @@ func FuzzReceive(f *testing.F) {
 		m := &member{name: "node-1", instance: 5, tag: tagOf("node-1", 5), interval: time.Second, heard: s.now}
 		m.addRow(&row{link: l, hw: station, origin: 1, sequence: 1, heard: s.now, interval: time.Second})
 		h.core.members, h.core.byName["node-1"] = []*member{m}, []*member{m}
-		for len(b) >= 2 {
+		for range 100 {
+			if len(b) < 2 {
+				break
+			}
 			n := min(int(b[0])<<8|int(b[1]), len(b)-2)
 			frame := slices.Clone(b[2 : 2+n])
 			b = b[2+n:]
 			h.arrive(func(now time.Duration) { h.core.receive(now, 1, station, frame) })
 			s.run(time.Millisecond)
 		}
+		before := s.order
 		s.run(time.Second)
+		require.Less(t, s.order-before, 10_000, "it does not turn for nothing")
 		h.core.report()
 		require.LessOrEqual(t, len(h.core.members), maxMembers)
 		require.LessOrEqual(t, len(l.pending), maxMembers)

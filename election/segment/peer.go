@@ -28,6 +28,7 @@ type member struct {
 	fenced     bool
 	lease      time.Duration
 	membership string
+	port       uint16 // open while its process runs; zero if none is
 	revision   uint64
 	digest     uint64
 	epoch      uint64 // of this member, then
@@ -53,7 +54,7 @@ type member struct {
 //	any                   Left         hasLeft
 //
 // Up without being heard, Stalled and Ended are looked at again after a while, and
-// then go where Suspect does.
+// then go where Suspect does; but of Ended becomes no Stalled.
 type row struct {
 	link     *link
 	hw       hardwareAddr // both fixed when it was admitted
@@ -220,6 +221,7 @@ func (c *core) hear(now time.Duration, m *member, r *row, f *frame) {
 		m.interval, m.fenced, m.revision, m.digest, m.epoch = f.interval, f.fenced, f.revision, f.digest, c.epoch
 		c.changed = true
 	}
+	m.port = f.port
 	if m.membership != string(f.membership) {
 		m.membership, c.changed = string(f.membership), true
 	}
@@ -305,8 +307,8 @@ func (c *core) question(now time.Duration, m *member, r *row) {
 	if r.addr.IsValid() {
 		c.out.probe(r.link.Index, r.hw, r.addr)
 	}
-	if at, err := netip.ParseAddrPort(m.membership); err == nil {
-		c.out.probePort(at)
+	if r.addr.IsValid() && m.port != 0 {
+		c.out.probePort(netip.AddrPortFrom(r.addr, m.port))
 	}
 	c.provoke(now, r.link, provokeLeast)
 }
@@ -330,6 +332,8 @@ func (c *core) conclude(now time.Duration, m *member, r *row) {
 	case r.portClosed && object == 0:
 		r.again = now + recheck*waited
 		c.change(now, m, r, Ended, portClosed)
+	case r.state == Ended && r.hostAlive:
+		r.again = now + recheck*waited // kernels tell of closed ports now and then only
 	case r.hostAlive || r.portClosed:
 		r.again = now + recheck*waited
 		c.change(now, m, r, Stalled, hostAlive)
@@ -350,11 +354,8 @@ func (c *core) conclude(now time.Duration, m *member, r *row) {
 // portClosed takes note that a kernel says that no process listens at the address.
 func (c *core) portClosed(at netip.AddrPort) {
 	for _, m := range c.members {
-		if told, err := netip.ParseAddrPort(m.membership); err != nil || told != at {
-			continue
-		}
 		for _, r := range m.rows {
-			r.portClosed = r.portClosed || r.asking
+			r.portClosed = r.portClosed || r.asking && m.port == at.Port() && r.addr == at.Addr()
 		}
 	}
 }

@@ -187,7 +187,7 @@ func TestAProcessThatHasEnded(t *testing.T) {
 
 func TestAClosedPortAloneIsNothing(t *testing.T) {
 	s, all := members(t, 13, 3, Config{})
-	refuse := func() { all[1].core.portClosed(netip.AddrPortFrom(all[0].addr(1), 7946)) }
+	refuse := func() { all[1].core.portClosed(netip.AddrPortFrom(all[0].addr(1), testPort)) }
 	refuse()
 	s.run(time.Second)
 	require.Equal(t, Up, all[1].row("node-0", 1).State, "it beats")

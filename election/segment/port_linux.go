@@ -181,6 +181,42 @@ func (p *packetPort) probe(to hardwareAddr, addr netip.Addr) error {
 	return err
 }
 
+// openOwnPort opens a UDP port at all addresses of this host, of both families where
+// there are both, that discards what comes. The kernel closes it with the process, and
+// tells those that probe it (RFC 1122 section 4.1.3.1).
+func openOwnPort() (fd int, port uint16, err error) {
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+			fd = -1
+		}
+	}()
+	var any unix.Sockaddr = &unix.SockaddrInet6{}
+	if fd, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err == nil {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+	} else { // IPv6 is not built in
+		any = &unix.SockaddrInet4{}
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	}
+	if err != nil {
+		return fd, 0, fmt.Errorf("UDP socket: %w", err)
+	}
+	if err = attach(fd, nothing); err != nil {
+		return fd, 0, err
+	}
+	if err = unix.Bind(fd, any); err != nil {
+		return fd, 0, fmt.Errorf("UDP socket: %w", err)
+	}
+	bound, err := unix.Getsockname(fd)
+	switch a := bound.(type) {
+	case *unix.SockaddrInet6:
+		port = uint16(a.Port)
+	case *unix.SockaddrInet4:
+		port = uint16(a.Port)
+	}
+	return fd, port, err
+}
+
 // openPortProbe opens a socket that sends an empty datagram.
 func openPortProbe(to netip.AddrPort) (fd int, err error) {
 	var addr unix.Sockaddr = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}

@@ -178,9 +178,13 @@ type Ethernet interface {
 	// Neighbors returns some stations on the link that may be asked for a sign of
 	// life.
 	Neighbors(link int) []Neighbor
-	// ProbePort sends an empty datagram to where a member's engine should listen, and
-	// calls closed, from any goroutine, if the kernel there says that nothing does.
-	// It returns at once.
+	// Listen opens a UDP port at all addresses of this host, for as long as the process
+	// runs, and discards what comes: that it is closed tells the others that the process
+	// has ended.
+	Listen() (port uint16, err error)
+	// ProbePort sends an empty datagram to such a port of another member, and calls
+	// closed, from any goroutine, if the kernel there says that it is closed. It returns
+	// at once.
 	ProbePort(to netip.AddrPort, closed func())
 }
 

@@ -119,13 +119,14 @@ func (h *host) start(c Config) {
 	h.instance = uint64(h.now) + uint64(h.number)
 	var err error
 	h.core, err = newCore(c, h.local(), h, h.random.Uint64, &h.count)
+	h.core.port = testPort
 	require.NoError(h.t, err)
 	h.said = new(statement)
 	var links []Link
 	for _, l := range h.links {
 		links = append(links, Link{Index: l, HardwareAddr: h.hw(l), Addr: h.addr(l)})
 	}
-	h.state = State{Links: links, Membership: netip.AddrPortFrom(h.addr(h.links[0]), 7946).String(), Lease: h.state.Lease}
+	h.state = State{Links: links, Membership: "203.0.113.1:7946", Lease: h.state.Lease}
 	h.set()
 }
 
@@ -268,7 +269,7 @@ func (h *host) probe(link int, to hardwareAddr, addr netip.Addr) {
 // probePort is answered by the kernel of a host whose process has ended.
 func (h *host) probePort(at netip.AddrPort) {
 	for _, other := range h.hosts {
-		if link := other.links[0]; at == netip.AddrPortFrom(other.addr(link), 7946) {
+		if link := other.links[0]; at == netip.AddrPortFrom(other.addr(link), testPort) {
 			h.deliver(link, other.hw(link), func(other *host) {
 				if other.ended {
 					other.deliver(link, h.hw(link), func(h *host) { h.arrive(func(time.Duration) { h.core.portClosed(at) }) })
@@ -388,3 +389,6 @@ func (s *simulation) addMembers(n int, c Config, links ...int) []*host {
 	}
 	return all
 }
+
+// testPort is the port that is open while a process runs.
+const testPort = 50000

@@ -46,6 +46,11 @@ func (s *Segment) runKernel(ctx context.Context, local *election.Local, report f
 		return fmt.Errorf("segment: %w", err)
 	}
 	t.core.origin = clock.Now() - startTime
+	own, port, err := openOwnPort()
+	if err != nil {
+		s.config.Logger.Warn("no port is open by which others can tell that this process has ended", "error", err)
+	}
+	t.core.port = port
 	s.setWake(func() {
 		_, _ = unix.Write(signal, binary.NativeEndian.AppendUint64(nil, 1)) // full means that it is set
 	})
@@ -60,6 +65,9 @@ func (s *Segment) runKernel(ctx context.Context, local *election.Local, report f
 			unix.Close(t.probes[i].fd)
 		}
 		unix.Close(signal)
+		if own >= 0 {
+			unix.Close(own)
+		}
 	}()
 	restore := t.setRealtime()
 	defer restore()

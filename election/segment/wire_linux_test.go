@@ -2,7 +2,6 @@ package segment_test
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -12,8 +11,6 @@ import (
 	"github.com/l2vip/l2vip/election/segment"
 	"github.com/l2vip/l2vip/internal/testnet"
 )
-
-const membershipPort = 7946
 
 // wireMember is a Segment in a node.
 type wireMember struct {
@@ -33,8 +30,8 @@ func startInNode(t testing.TB, node *testnet.Node, addr netip.Addr, key []byte, 
 
 func (m *wireMember) hold(holds bool) {
 	m.set(segment.State{
-		Links:      []segment.Link{{Index: m.node.Index, HardwareAddr: [6]byte(m.node.HardwareAddr), Addr: m.addr}},
-		Membership: netip.AddrPortFrom(m.addr, membershipPort).String(), Lease: longest,
+		Links: []segment.Link{{Index: m.node.Index, HardwareAddr: [6]byte(m.node.HardwareAddr), Addr: m.addr}},
+		Lease: longest,
 	}, 3, holds)
 }
 
@@ -104,16 +101,11 @@ func TestWireAHolderThatIsCutOffIsUnreachableAndReturns(t *testing.T) {
 // is closed, and else its process may be stopped or starved.
 func TestWireAKernelTellsThatAProcessHasEnded(t *testing.T) {
 	all := newWire(t, 3, nil, false)
-	var listener *net.UDPConn
-	require.NoError(t, all[0].node.Do(func() (err error) {
-		listener, err = net.ListenUDP("udp4", &net.UDPAddr{Port: membershipPort})
-		return err
-	}))
 	all[0].Set(segment.State{}) // no more links: nothing is sent
 	for _, m := range all[1:] {
 		m.await(t, func(r segment.Report) bool { return state(r, "a") == segment.Stalled && r.Peers[0].Rows[0].Leased })
 	}
-	require.NoError(t, listener.Close())
+	all[0].cancel() // it has no link to say on that it leaves
 	for _, m := range all[1:] {
 		m.await(t, func(r segment.Report) bool { return state(r, "a") == segment.Ended && !r.Peers[0].Rows[0].Leased })
 		require.Zero(t, m.Stats().Unreachable)

@@ -36,6 +36,12 @@ func (p *Process) Continue() {
 	})
 }
 
+// Runs reports whether the process is neither stopped nor has ended.
+func (p *Process) Runs() (runs bool) {
+	p.station.locked(func() { runs = !p.stopped && !p.ended })
+	return runs
+}
+
 // Kill is the end of the process: its ports are closed, it listens nowhere, and it
 // never opens a port again. The kernel goes on, and another process may be started.
 func (p *Process) Kill() { p.station.locked(p.kill) }

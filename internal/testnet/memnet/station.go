@@ -133,6 +133,25 @@ func (l *Link) SetMute(on bool) { l.sw.locked(func() { l.mute = on }) }
 // fails with [syscall.ENETDOWN].
 func (l *Link) SetDown(on bool) { l.sw.locked(func() { l.down = on }) }
 
+// Side returns the side of a partition that the link is on.
+func (l *Link) Side() (side int) {
+	l.sw.locked(func() { side = l.side })
+	return side
+}
+
+// Up reports whether the link has a carrier, on a machine that is switched on.
+func (l *Link) Up() (up bool) {
+	l.sw.locked(func() { up = l.up() })
+	return up
+}
+
+// Hears reports whether what another link sends arrives on this one, unless it is
+// lost by chance.
+func (l *Link) Hears(from *Link) (hears bool) {
+	l.sw.locked(func() { hears = from.sw == l.sw && l.sw.joins(from, l) })
+	return hears
+}
+
 func (l *Link) up() bool { return !l.down && !l.station.off }
 
 // isFor reports whether the link takes a frame: one for its own address, all

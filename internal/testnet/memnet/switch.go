@@ -125,11 +125,16 @@ func (s *Switch) transmit(from *Link, frame []byte, at time.Time) {
 	}
 }
 
+// joins reports whether what one link sends arrives at another.
+func (s *Switch) joins(from, to *Link) bool {
+	_, isCut := s.cuts[cut{from.station, to.station}]
+	return from != to && from.up() && to.up() && !from.mute && !to.deaf && from.side == to.side && !isCut
+}
+
 // carry returns when the copies arrive of what is sent at a time; none if nothing
 // does.
 func (s *Switch) carry(from, to *Link, at time.Time) []time.Time {
-	_, isCut := s.cuts[cut{from.station, to.station}]
-	if from == to || !from.up() || !to.up() || from.mute || to.deaf || from.side != to.side || isCut {
+	if !s.joins(from, to) {
 		return nil
 	}
 	dice := s.dice[direction{from, to}]

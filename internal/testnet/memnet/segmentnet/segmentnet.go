@@ -3,6 +3,7 @@
 package segmentnet
 
 import (
+	"math/rand/v2"
 	"net/netip"
 
 	"github.com/l2vip/l2vip/election/segment"
@@ -38,6 +39,12 @@ func (e ethernet) Neighbors(link int) []segment.Neighbor {
 		all = append(all, segment.Neighbor(n))
 	}
 	return all
+}
+
+func (e ethernet) Listen() (port uint16, err error) {
+	port = uint16(49152 + rand.IntN(1<<14))
+	e.process.Listen(netip.AddrPortFrom(netip.IPv6Unspecified(), port))
+	return port, nil
 }
 
 func (e ethernet) ProbePort(to netip.AddrPort, closed func()) { e.process.ProbePort(to, closed) }
