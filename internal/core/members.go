@@ -169,8 +169,11 @@ func (s *step) offer(m *Member) election.Offer {
 			table = table[1:]
 		}
 		var names []string
+		answers := false
 		if len(table) > 0 && table[0].Addr == e.Addr {
-			if fact := s.facts[len(s.Table.Addresses)-len(table)]; fact != nil {
+			at := len(s.Table.Addresses) - len(table)
+			answers = s.after.Addresses[at].Answers()
+			if fact := s.facts[at]; fact != nil {
 				names = fact.Links
 			}
 		}
@@ -180,8 +183,10 @@ func (s *step) offer(m *Member) election.Offer {
 		before := e
 		on.apply(&e)
 		if !current {
+			// Nothing is claimed that it may hold, nor given up to it for what it
+			// said before: it may have been cut off since.
 			e.Holds = e.Holds && !nothing
-			if !e.Holds && e.Reason == election.Offered {
+			if (!e.Holds || answers) && e.Reason == election.Offered {
 				e.Reason = election.Unconfirmed
 			}
 		}
