@@ -73,6 +73,9 @@ type AddressState struct {
 	sawHolder bool
 	// term is what a node that gave the address up to another has raised it to.
 	term uint64
+	// interfaces are those that the address was last assigned with: one that no
+	// advertisement selects any more is answered there until its successor is there.
+	interfaces []string
 	// candidateSince is since when the node is a candidate; zero if it is none.
 	candidateSince time.Duration
 	// What was told last.
@@ -480,17 +483,22 @@ func hardwareAddr(hw []byte) (addr election.HardwareAddr) {
 	return addr
 }
 
-// assignments returns what the announcer is to do for all addresses.
+// assignments returns what the announcer is to do: for all addresses that this node
+// may announce, and those that it still answers for.
 func (s *step) assignments() []announce.Assignment {
 	list := make([]announce.Assignment, 0, len(s.after.Addresses))
 	for i := range s.after.Addresses {
 		a, st := &s.Table.Addresses[i], &s.after.Addresses[i]
-		if a.Selected && !a.NoneLeft {
-			list = append(list, announce.Assignment{
-				Addr: a.Addr, Interfaces: a.Interfaces, Mode: st.mode(),
-				Claim: st.announcement, Defense: st.Defenses, Quiet: s.quiet(i),
-			})
+		switch {
+		case a.Selected && !a.NoneLeft:
+			st.interfaces = a.Interfaces
+		case !st.Answers():
+			continue
 		}
+		list = append(list, announce.Assignment{
+			Addr: a.Addr, Interfaces: st.interfaces, Mode: st.mode(),
+			Claim: st.announcement, Defense: st.Defenses, Quiet: s.quiet(i),
+		})
 	}
 	return list
 }

@@ -45,7 +45,8 @@ type world struct {
 	draining bool
 	state    *core.State
 	out      core.Output
-	log      []string // what came out since the moment began
+	step     func(*core.State, core.Input) (*core.State, core.Output) // core.Step
+	log      []string                                                 // what came out since the moment began
 }
 
 // member is another member, as the segment and the membership tell of it.
@@ -69,7 +70,7 @@ func newWorld() *world {
 		table: new(core.Table), names: make(map[string]netip.Addr),
 		down: make(map[string]bool), unbound: make(map[netip.Addr]bool), heard: make(map[string]segment.LinkReport),
 		facts: make(map[netip.Addr]announce.Address), health: make(map[string]health.State),
-		members: make(map[string]*member), state: new(core.State),
+		members: make(map[string]*member), state: new(core.State), step: core.Step,
 	}
 }
 
@@ -139,7 +140,7 @@ func (w *world) input() core.Input {
 func (w *world) settle() error {
 	for range 8 {
 		in := w.input()
-		after, out := core.Step(w.state, in)
+		after, out := w.step(w.state, in)
 		for _, t := range out.Transitions {
 			w.log = append(w.log, w.at()+w.tell(&t))
 		}
@@ -457,6 +458,16 @@ func (w *world) happen(line string) error {
 		return nil
 	case "membership":
 		w.engine = true
+		return nil
+	}
+	if addr, ok := w.names[subject]; ok && strings.Contains(rest, "selected") {
+		table := &core.Table{Addresses: slices.Clone(w.table.Addresses), Digest: w.table.Digest}
+		for i := range table.Addresses {
+			if table.Addresses[i].Addr == addr {
+				table.Addresses[i].Selected = rest == "is selected"
+			}
+		}
+		w.table = table
 		return nil
 	}
 	if addr, ok := w.names[subject]; ok {
