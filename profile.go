@@ -15,18 +15,19 @@ import (
 //
 //	                              default     Fast        Slow
 //	Beat                          40 ms       2 ms        250 ms
-//	Misses                        5           5           8
-//	silent node noticed within    280 ms      14 ms       2.3 s     Beat × (Misses + 1) and the time to ask
-//	Probe                         100 ms      100 ms      500 ms
-//	ended process, as fast        280 ms      14 ms       2.3 s     its kernel says so
+//	Misses                        5           3           8
+//	silent node noticed within    280 ms      10 ms       2.3 s     Beat × (Misses + 1) and the time to ask
+//	ended process, as fast        280 ms      10 ms       2.3 s     its kernel says so
+//	deaf node replaced within     300 ms      250 ms      2.5 s     two beats of a node that holds nothing, and the time to ask
 //	stopped process replaced in   1.2 s       1.0 s       6.6 s     Lease and Beat × Misses
+//	Probe                         100 ms      100 ms      500 ms
 //	frames a second of a holder   25          500         4
 type Profile struct {
-	// Beat is the time between two heartbeats of a node that holds addresses.
+	// Beat is the time between two beats of a node that holds addresses.
 	// See [segment.Config].
 	Beat time.Duration
-	// Misses is how many heartbeats must be missed before the others are asked
-	// for the node.
+	// Misses is how many beats of such a node must be missed before the others, and the
+	// node's kernel, are asked for it.
 	Misses int
 	// Probe is the interval that everything in the membership derives from:
 	// pass it as gossip.Config.ProbeInterval. The Runner does not use it.
@@ -41,7 +42,7 @@ func DefaultProfile() Profile {
 // Fast is for a local network where frames take less than a millisecond: a node
 // whose link or kernel fails is replaced within some 15 ms.
 func Fast() Profile {
-	return Profile{Beat: 2 * time.Millisecond, Misses: 5, Probe: 100 * time.Millisecond}
+	return Profile{Beat: 2 * time.Millisecond, Misses: 3, Probe: 100 * time.Millisecond}
 }
 
 // Slow is for networks that lose frames or hold them up for long: wireless ones,
