@@ -56,7 +56,7 @@ func echo(conn *net.UDPConn, name string) error {
 			return err
 		}
 		if n == numberSize {
-			_, _ = conn.WriteToUDPAddrPort(buf, from) // who is gone asks again
+			_, _ = conn.WriteToUDPAddrPort(buf, from) // a client that is gone asks again
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // system takes.
 const patience = 20 * time.Second
 
-// board is what is known of a stage: what the client and the speakers reported.
+// board is what is known of a lab: what the client and the speakers reported.
 type board struct {
 	labprog.Board
 

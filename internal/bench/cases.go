@@ -47,7 +47,7 @@ type testCase struct {
 	lasts   time.Duration
 	minutes int
 	// prepare goes before what is measured, and act begins it.
-	prepare, act func(context.Context, *stage) error
+	prepare, act func(context.Context, *lab) error
 }
 
 // figures say what is measured of a case.
@@ -136,18 +136,18 @@ var cases = []testCase{
 	{
 		name: "port-cut", says: "the leader's switch port is cut: it loses its carrier",
 		moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.Unplug() },
+		act: func(_ context.Context, l *lab) error { return l.leader.Unplug() },
 	},
 	{
 		name: "silent-kernel", says: "the leader's port forwards nothing, its carrier stays",
 		moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.Block() },
+		act: func(_ context.Context, l *lab) error { return l.leader.Block() },
 	},
 	{
 		name: "follower-cut", says: "a follower's port goes silent for 5 s and returns",
 		lasts: away + returns,
-		act: func(ctx context.Context, st *stage) error {
-			follower := st.follower()
+		act: func(ctx context.Context, l *lab) error {
+			follower := l.follower()
 			if err := follower.Block(); err != nil {
 				return err
 			}
@@ -160,33 +160,33 @@ var cases = []testCase{
 	{
 		name: "app-kill", says: "the application on the leader is killed",
 		check: checkProcess, moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.app.Kill() },
+		act: func(_ context.Context, l *lab) error { return l.leader.app.Kill() },
 	},
 	{
 		name: "app-hang", says: "the application on the leader stops answering",
 		check: checkFast, moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.app.Freeze() },
+		act: func(_ context.Context, l *lab) error { return l.leader.app.Freeze() },
 	},
 	{
 		name: "drain", says: "the leader is told to stop",
 		moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.speaker.Terminate() },
+		act: func(_ context.Context, l *lab) error { return l.leader.speaker.Terminate() },
 	},
 	{
 		name: "speaker-kill", says: "the leader's speaker is killed, the application is not",
 		moves: true, lasts: settles,
-		act: func(_ context.Context, st *stage) error { return st.leader.speaker.Kill() },
+		act: func(_ context.Context, l *lab) error { return l.leader.speaker.Kill() },
 	},
 	{
 		name: "node-return", says: "a failed node returns",
 		lasts: returns,
-		prepare: func(ctx context.Context, st *stage) error {
-			if err := st.leader.Unplug(); err != nil {
+		prepare: func(ctx context.Context, l *lab) error {
+			if err := l.leader.Unplug(); err != nil {
 				return err
 			}
-			return st.failOver(ctx)
+			return l.failOver(ctx)
 		},
-		act: func(_ context.Context, st *stage) error { return st.failed.Plug() },
+		act: func(_ context.Context, l *lab) error { return l.failed.Plug() },
 	},
 	{
 		name: "busy-minute", says: "nothing fails for a minute, with twice as many busy processes as cores",
@@ -201,47 +201,47 @@ var cases = []testCase{
 	{
 		name: "paused", says: "the leader's speaker is stopped for 5 s and continued",
 		figures: counts, lasts: away + returns,
-		act: func(ctx context.Context, st *stage) error {
-			if err := st.leader.speaker.Freeze(); err != nil {
+		act: func(ctx context.Context, l *lab) error {
+			if err := l.leader.speaker.Freeze(); err != nil {
 				return err
 			}
 			if err := pause(ctx, away); err != nil {
 				return err
 			}
-			return st.leader.speaker.Thaw()
+			return l.leader.speaker.Thaw()
 		},
 	},
 	{
 		name: "lossy-minute", says: "for a minute, 2% of the frames at the leader's port are dropped in each direction",
 		figures: counts, needs: "nft",
-		act: func(ctx context.Context, st *stage) error { return filter(ctx, st.leader, lossy) },
+		act: func(ctx context.Context, l *lab) error { return filter(ctx, l.leader, lossy) },
 	},
 	{
 		name: "deaf-holder", says: "nothing reaches the leader any more, what it sends still arrives",
 		moves: true, figures: holders, lasts: settles, needs: "nft",
-		act: func(ctx context.Context, st *stage) error { return filter(ctx, st.leader, deaf) },
+		act: func(ctx context.Context, l *lab) error { return filter(ctx, l.leader, deaf) },
 	},
 	{
 		name: "deaf-return", says: "a leader that nothing reached hears again, after another node has taken over",
 		figures: counts, lasts: returns, needs: "nft", oursOnly: true,
-		prepare: func(ctx context.Context, st *stage) error {
-			if err := filter(ctx, st.leader, deaf); err != nil {
+		prepare: func(ctx context.Context, l *lab) error {
+			if err := filter(ctx, l.leader, deaf); err != nil {
 				return err
 			}
-			return st.failOver(ctx)
+			return l.failOver(ctx)
 		},
-		act: func(ctx context.Context, st *stage) error { return filter(ctx, st.failed, "delete table netdev deaf") },
+		act: func(ctx context.Context, l *lab) error { return filter(ctx, l.failed, "delete table netdev deaf") },
 	},
 	{
 		name: "mute-holder", says: "nothing that the leader sends arrives any more, it hears all",
 		moves: true, figures: holders, lasts: settles, needs: "nft",
-		act: func(ctx context.Context, st *stage) error { return filter(ctx, st.leader, mute) },
+		act: func(ctx context.Context, l *lab) error { return filter(ctx, l.leader, mute) },
 	},
 	{
-		name: "membership-cut", says: "the port of the membership is closed on all nodes for two minutes",
+		name: "membership-cut", says: "for two minutes, the port of the membership is closed on all nodes",
 		figures: holders, engineOnly: true, minutes: 2, needs: "nft",
-		act: func(ctx context.Context, st *stage) error {
-			for _, m := range st.nodes {
+		act: func(ctx context.Context, l *lab) error {
+			for _, m := range l.nodes {
 				if err := filter(ctx, m, membershipCut); err != nil {
 					return err
 				}
@@ -252,7 +252,7 @@ var cases = []testCase{
 	{
 		name: "hung-loop", says: "the loop of the leader's Runner hangs for 5 s",
 		moves: true, figures: holders, oursOnly: true, hangs: true, lasts: away + returns,
-		act: func(_ context.Context, st *stage) error { return st.leader.hang() },
+		act: func(_ context.Context, l *lab) error { return l.leader.hang() },
 	},
 	{
 		// Hours on the wire would take hours.
@@ -280,13 +280,13 @@ var cases = []testCase{
 }
 
 // busy starts twice as many busy processes as there are cores.
-func busy(_ context.Context, st *stage) error {
+func busy(_ context.Context, l *lab) error {
 	for range 2 * runtime.NumCPU() {
 		cmd, err := labprog.Role("busy")
 		if err != nil {
 			return err
 		}
-		if _, err := st.Start(st.client, "busy process", cmd); err != nil {
+		if _, err := l.Start(l.client, "busy process", cmd); err != nil {
 			return err
 		}
 	}
@@ -308,7 +308,6 @@ const (
 }`
 	membershipCut = `table inet membership {
 	chain in { type filter hook input priority 0; meta l4proto { tcp, udp } th dport 7946 drop; meta l4proto { tcp, udp } th sport 7946 drop; }
-	chain out { type filter hook output priority 0; meta l4proto { tcp, udp } th dport 7946 drop; meta l4proto { tcp, udp } th sport 7946 drop; }
 }`
 )
 

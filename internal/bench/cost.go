@@ -32,30 +32,30 @@ type expense struct {
 }
 
 // measureCost returns what all nodes spend together while nothing happens and
-// nobody asks.
+// no client asks.
 func measureCost(ctx context.Context, t trial) (r result, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	st, err := newStage(t, fail)
+	l, err := newLab(t, fail)
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	if err := st.waitLeader(ctx, 0); err != nil {
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := l.waitLeader(ctx, 0); err != nil {
 		return result{}, err
 	}
 	if err := pause(ctx, calms); err != nil {
 		return result{}, err
 	}
 	from := now()
-	before, err := st.spent()
+	before, err := l.spent()
 	if err != nil {
 		return result{}, err
 	}
 	if err := pause(ctx, watches); err != nil {
 		return result{}, err
 	}
-	after, err := st.spent()
+	after, err := l.spent()
 	seconds := (now() - from).Seconds()
 	return result{
 		CPU:     (after.cpu - before.cpu).Seconds() * 1000 / seconds,
@@ -87,9 +87,9 @@ func reckonCost(ctx context.Context, t trial) (result, error) {
 }
 
 // spent returns what all nodes have spent.
-func (st *stage) spent() (expense, error) {
+func (l *lab) spent() (expense, error) {
 	var sum expense
-	for _, m := range st.nodes {
+	for _, m := range l.nodes {
 		cpu, err := groupCPU(m.speaker.Process.Pid)
 		if err != nil {
 			return sum, err

@@ -72,8 +72,8 @@ func keepalived(name, advert string) system {
 			}
 			return nil
 		},
-		speaker: func(st *stage, at *machine, told func(standing)) (*exec.Cmd, error) {
-			conf, err := keepalivedText(at.Name, at.number, advert, st.check)
+		speaker: func(l *lab, at *machine, told func(standing)) (*exec.Cmd, error) {
+			conf, err := keepalivedText(at.Name, at.number, advert, l.check)
 			if err != nil {
 				return nil, err
 			}

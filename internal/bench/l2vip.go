@@ -47,15 +47,15 @@ func ours(p profile) system {
 	return system{
 		name: p.name, engine: p.engine,
 		missing: func() error { return nil },
-		speaker: func(st *stage, at *machine, told func(standing)) (*exec.Cmd, error) {
-			cmd, err := labprog.Role("speaker", "-name", at.Name, "-system", p.name, "-check", st.check.String(),
-				"-pidfile", at.pidFile(), "-allocate", strconv.Itoa(st.insides),
-				"-nodes", strconv.Itoa(len(st.places())), "-addresses", strconv.Itoa(max(1, st.addresses)),
-				"-hangs="+strconv.FormatBool(st.hangs))
+		speaker: func(l *lab, at *machine, told func(standing)) (*exec.Cmd, error) {
+			cmd, err := labprog.Role("speaker", "-name", at.Name, "-system", p.name, "-check", l.check.String(),
+				"-pidfile", at.pidFile(), "-allocate", strconv.Itoa(l.insides),
+				"-nodes", strconv.Itoa(len(l.places())), "-addresses", strconv.Itoa(max(1, l.addresses)),
+				"-hangs="+strconv.FormatBool(l.hangs))
 			if err != nil {
 				return nil, err
 			}
-			cmd.Stdout = labprog.Decode(st.Fail, told)
+			cmd.Stdout = labprog.Decode(l.Fail, told)
 			return cmd, nil
 		},
 	}

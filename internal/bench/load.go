@@ -32,12 +32,12 @@ type progress struct {
 	Streak int    // how many datagrams in a row it has answered
 }
 
-// trace is all that the client has seen: when each datagram was sent, and who
-// has answered.
+// trace is all that the client has seen: when each datagram was sent, and which
+// node has answered.
 type trace struct {
 	Start time.Duration // when the first datagram was due
 	Sent  []int32       // since Start, in microseconds
-	By    []int32       // the number of the node, from 1; 0 for nobody
+	By    []int32       // the number of the node, from 1; 0 if none has answered
 }
 
 // message is a line that the client prints: one of the two.

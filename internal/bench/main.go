@@ -10,16 +10,22 @@
 // system under test. The client sends a numbered datagram every millisecond,
 // whether those before were answered or not. The gap is the longest time between
 // the sending of two datagrams that were answered, with none answered between
-// them, around what happens; so one millisecond means that nobody noticed. The
-// watcher asks who has the address a hundred times a second, and notes who
-// answers and who announces it. Client, watcher and applications run with
+// them, around what happens; so one millisecond means that clients noticed nothing. The
+// watcher asks for the address by ARP a hundred times a second, and notes which
+// nodes answer and announce it. Client, watcher and applications run with
 // real-time priority where that is allowed, so that they do not measure
 // themselves.
 //
-// The systems take turns, and every run meets what happens at a random moment.
+// The systems take turns, and every run meets what happens at a random moment. l2vip
+// and l2vip-fast have a membership engine beside the segment; l2vip-segment and
+// l2vip-segment-fast have the same timings and none.
 // keepalived is Debian's package with its defaults but for the interval of its
 // adverts (VRRP version 3), nopreempt, because l2vip's holders keep an address
 // too, and the priorities that suit it best: see keepalived.go.
+//
+// A moment with two holders is a question of the watcher that two nodes have answered.
+// Where one node must have lost the address before another takes it, such a moment
+// fails the run: when the leader is deaf, mute or hangs, and when nothing may move.
 //
 // What happens too seldom to be waited for is simulated: loss plays the detection
 // of silent nodes, as it is but for the clock and the network, by a test of its
@@ -27,8 +33,8 @@
 // addresses are measured on the wire like all others, those of fifty nodes are
 // reckoned from ten and twenty.
 //
-// Everything takes more than an hour, most of it minutes in which nothing may
-// happen; -minute makes them shorter.
+// Everything takes hours, most of them minutes in which nothing may happen; -minute
+// makes them shorter.
 //
 // A run with -json is not lost: -from reads what such runs have printed, joins
 // them, and prints and draws all that a run does.
@@ -51,7 +57,7 @@
 //
 // It needs Linux, and root or user namespaces for ordinary users. Nothing of the
 // machine's network or configuration is touched. The exit status is 0 if in
-// every run another node served where one had to; 1 if not, or if it was
+// every run another node served where one had to, and two never did; 1 if not, or if it was
 // interrupted and has measured less, 2 for wrong arguments.
 package main
 

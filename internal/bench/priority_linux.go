@@ -15,7 +15,7 @@ import (
 const realTimePriority = 10
 
 // realTime lets all threads of this process, those to come as well, run before
-// what has ordinary priority: who waits for a processor measures nothing but
+// what has ordinary priority: a program that waits for a processor measures nothing but
 // itself. Where that is not allowed they get the highest ordinary priority.
 func realTime() error {
 	for settled := false; !settled; {
@@ -64,7 +64,7 @@ func setFIFO(thread int, priority int32) error {
 }
 
 // loadAverage returns how many processes wanted to run during the last minute; 0
-// if nobody knows.
+// if it is not known.
 func loadAverage() float64 {
 	text, _ := os.ReadFile("/proc/loadavg")
 	first, _, _ := strings.Cut(string(text), " ")

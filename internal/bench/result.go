@@ -16,7 +16,7 @@ type result struct {
 	// from the moment at which it happened; negative if none did.
 	Announced time.Duration `json:"announced_ns,omitempty"`
 
-	Takeovers  int `json:"takeovers,omitempty"`           // changes of who announces the address
+	Takeovers  int `json:"takeovers,omitempty"`           // changes of the node that announces the address
 	Unanswered int `json:"unanswered_requests,omitempty"` // questions
 	Strays     int `json:"stray_answers,omitempty"`       // answers of nodes after another had announced the address
 	TwoHolders int `json:"two_holders,omitempty"`         // questions that two nodes have answered
@@ -99,7 +99,7 @@ func (s sighting) takeovers(leader string, from, to time.Duration) int {
 	return changes
 }
 
-// unanswered returns how many questions nobody has answered.
+// unanswered returns how many questions no node has answered.
 func (s sighting) unanswered(from, to time.Duration) int {
 	answered := make([]bool, len(s.Asked))
 	for _, a := range s.Answers {

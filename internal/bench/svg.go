@@ -29,7 +29,7 @@ const (
 
 // A picture lies on paper of its own, so that it can be read wherever it is shown.
 // The colours are those of a light page; for a dark one a style replaces them, for
-// those who take note of it.
+// viewers that take note of it.
 var colours = []struct{ name, light, dark string }{
 	{"paper", "#ffffff", "#0d1117"},
 	{"band", "#f4f6f8", "#161b22"},

@@ -14,9 +14,9 @@ type system struct {
 	engine bool
 	// missing returns why it can't run on this machine, or nil.
 	missing func() error
-	// speaker is the program that runs on a node of a stage. It calls told whenever
+	// speaker is the program that runs on a node of a lab. It calls told whenever
 	// it learns how the speaker stands, from what that prints.
-	speaker func(st *stage, at *machine, told func(standing)) (*exec.Cmd, error)
+	speaker func(l *lab, at *machine, told func(standing)) (*exec.Cmd, error)
 }
 
 func (s system) String() string { return s.name }

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// askEvery is the time from one question who has the address to the next.
+	// askEvery is the time from one question for the address to the next.
 	askEvery = 10 * time.Millisecond
 	// askers is how many addresses the questions come from by turns: an answer
 	// tells by the address that it goes to which question it answers.
@@ -26,7 +26,7 @@ const (
 
 // sighting is what the watcher has seen. Stations are hardware addresses.
 type sighting struct {
-	Claims  []claim         // who announced the address
+	Claims  []claim         // of the address
 	Asked   []time.Duration // when each question was asked
 	Answers []answer
 }
@@ -42,7 +42,7 @@ type answer struct {
 	By       string
 }
 
-// runWatch is the watcher: it asks who has the address and listens to the ARP of
+// runWatch is the watcher: it asks for the address by ARP and listens to the ARP of
 // the network. When its input ends it prints what it has seen.
 func runWatch([]string) error {
 	_ = realTime()
@@ -103,14 +103,14 @@ func (w *watch) ask() error {
 }
 
 // asker returns the address that a question comes from. The addresses of the
-// network's upper half are nobody's.
+// network's upper half are no node's.
 func asker(n int) netip.Addr {
 	bytes := vip.As4()
 	bytes[3] = byte(128 + n%askers)
 	return netip.AddrFrom4(bytes)
 }
 
-// question is the frame that asks who has the address.
+// question is the frame that asks for the address.
 func question(from net.HardwareAddr, n int) ([]byte, error) {
 	inner, err := arp.NewPacket(arp.OperationRequest, from, asker(n), make(net.HardwareAddr, 6), vip)
 	if err != nil {

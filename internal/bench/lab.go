@@ -40,7 +40,7 @@ func nodePlaces(n int) []place {
 }
 
 // carried are the addresses that the nodes carry: the one that clients ask for, and
-// others in a network that is nobody's.
+// others in a network that no node is in.
 func carried(n int) []netip.Addr {
 	all := []netip.Addr{vip}
 	for i := 1; i < n; i++ {
@@ -52,8 +52,8 @@ func carried(n int) []netip.Addr {
 // appPort is where the application echoes datagrams.
 const appPort = 9000
 
-// stage is a lab with everything that runs on it. It is used once.
-type stage struct {
+// lab is the network with everything that runs on it. It is used once.
+type lab struct {
 	*labprog.Lab
 	trial
 
@@ -83,49 +83,49 @@ type observer struct {
 	input io.Closer
 }
 
-// newStage builds the nodes and starts the applications and speakers. If
+// newLab builds the nodes and starts the applications and speakers. If
 // something fails later, or ends that should not, fail is called.
-func newStage(t trial, fail func(error)) (_ *stage, err error) {
-	lab, err := labprog.New("l2vip-bench-", t.log, fail)
+func newLab(t trial, fail func(error)) (_ *lab, err error) {
+	nodes, err := labprog.New("l2vip-bench-", t.log, fail)
 	if err != nil {
 		return nil, err
 	}
-	st := &stage{Lab: lab, trial: t, board: newBoard(t.places())}
+	l := &lab{Lab: nodes, trial: t, board: newBoard(t.places())}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, st.Close())
+			err = errors.Join(err, l.Close())
 		}
 	}()
-	for i, at := range st.places() {
-		if err := st.addMachine(i, at); err != nil {
+	for i, at := range l.places() {
+		if err := l.addMachine(i, at); err != nil {
 			return nil, err
 		}
 	}
-	if st.client, err = st.addNode(user); err != nil {
+	if l.client, err = l.addNode(user); err != nil {
 		return nil, err
 	}
-	if st.watcher, err = st.addNode(watcher); err != nil {
+	if l.watcher, err = l.addNode(watcher); err != nil {
 		return nil, err
 	}
-	for _, m := range st.nodes {
-		if err := st.startSpeaker(m); err != nil {
+	for _, m := range l.nodes {
+		if err := l.startSpeaker(m); err != nil {
 			return nil, err
 		}
 	}
-	return st, nil
+	return l, nil
 }
 
-func (st *stage) addNode(at place) (*testnet.Node, error) {
-	return st.AddNode(at.name, netip.PrefixFrom(netip.MustParseAddr(at.addr), 24))
+func (l *lab) addNode(at place) (*testnet.Node, error) {
+	return l.AddNode(at.name, netip.PrefixFrom(netip.MustParseAddr(at.addr), 24))
 }
 
-func (st *stage) addMachine(number int, at place) error {
-	node, err := st.addNode(at)
+func (l *lab) addMachine(number int, at place) error {
+	node, err := l.addNode(at)
 	if err != nil {
 		return err
 	}
-	m := &machine{Node: node, number: number, dir: filepath.Join(st.Dir, at.name)}
-	st.nodes = append(st.nodes, m)
+	m := &machine{Node: node, number: number, dir: filepath.Join(l.Dir, at.name)}
+	l.nodes = append(l.nodes, m)
 	if err := os.Mkdir(m.dir, 0o700); err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (st *stage) addMachine(number int, at place) error {
 	}
 	serving := make(chan struct{})
 	cmd.Stdout = labprog.Lines(func([]byte) { close(serving) })
-	if m.app, err = st.Start(node, "application", cmd); err != nil {
+	if m.app, err = l.Start(node, "application", cmd); err != nil {
 		return err
 	}
 	select {
@@ -146,41 +146,41 @@ func (st *stage) addMachine(number int, at place) error {
 	}
 }
 
-func (st *stage) startSpeaker(m *machine) error {
-	cmd, err := st.speaker(st, m, func(s standing) {
-		st.board.Update(func() { st.board.speakers[m.Name] = s })
+func (l *lab) startSpeaker(m *machine) error {
+	cmd, err := l.speaker(l, m, func(s standing) {
+		l.board.Update(func() { l.board.speakers[m.Name] = s })
 	})
 	if err != nil {
 		return err
 	}
-	m.speaker, err = st.Start(m.Node, st.name(), cmd)
+	m.speaker, err = l.Start(m.Node, l.name(), cmd)
 	return err
 }
 
 // name is that of the system.
-func (st *stage) name() string { return st.system.name }
+func (l *lab) name() string { return l.system.name }
 
 // observe starts the client and the watcher.
-func (st *stage) observe() error {
+func (l *lab) observe() error {
 	var err error
-	st.load, err = st.startObserver(st.client, "load", labprog.Decode(st.Fail, func(said message) {
-		st.board.Update(func() {
-			st.board.trace = said.Trace
+	l.load, err = l.startObserver(l.client, "load", labprog.Decode(l.Fail, func(said message) {
+		l.board.Update(func() {
+			l.board.trace = said.Trace
 			if said.Progress != nil {
-				st.board.progress = *said.Progress
+				l.board.progress = *said.Progress
 			}
 		})
 	}))
 	if err != nil {
 		return err
 	}
-	st.watch, err = st.startObserver(st.watcher, "watch", labprog.Decode(st.Fail, func(seen sighting) {
-		st.board.Update(func() { st.board.sighting = &seen })
+	l.watch, err = l.startObserver(l.watcher, "watch", labprog.Decode(l.Fail, func(seen sighting) {
+		l.board.Update(func() { l.board.sighting = &seen })
 	}))
 	return err
 }
 
-func (st *stage) startObserver(node *testnet.Node, name string, said io.Writer) (*observer, error) {
+func (l *lab) startObserver(node *testnet.Node, name string, said io.Writer) (*observer, error) {
 	cmd, err := labprog.Role(name)
 	if err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func (st *stage) startObserver(node *testnet.Node, name string, said io.Writer) 
 		return nil, err
 	}
 	cmd.Stdout = said
-	p, err := st.Start(node, name, cmd)
+	p, err := l.Start(node, name, cmd)
 	return &observer{p, input}, err
 }
 
@@ -203,13 +203,13 @@ func (o *observer) end() error {
 }
 
 // node returns a node by its name.
-func (st *stage) node(name string) *machine {
-	return st.nodes[slices.IndexFunc(st.nodes, func(m *machine) bool { return m.Name == name })]
+func (l *lab) node(name string) *machine {
+	return l.nodes[slices.IndexFunc(l.nodes, func(m *machine) bool { return m.Name == name })]
 }
 
 // follower returns the first node that does not lead.
-func (st *stage) follower() *machine {
-	return st.nodes[slices.IndexFunc(st.nodes, func(m *machine) bool { return m != st.leader })]
+func (l *lab) follower() *machine {
+	return l.nodes[slices.IndexFunc(l.nodes, func(m *machine) bool { return m != l.leader })]
 }
 
 // steady is how many datagrams in a row must be answered by the same node until
@@ -218,8 +218,8 @@ const steady = int(500 * time.Millisecond / every)
 
 // waitLeader waits until a node leads, all others are ready to, and the last
 // datagrams, as many as streak, were answered by the leader.
-func (st *stage) waitLeader(ctx context.Context, streak int) error {
-	b := st.board
+func (l *lab) waitLeader(ctx context.Context, streak int) error {
+	b := l.board
 	err := b.Wait(ctx, "a node led and the others were ready", func() bool {
 		leader := b.leader()
 		return leader != "" && (streak == 0 || b.progress.By == leader && b.progress.Streak >= streak)
@@ -228,18 +228,18 @@ func (st *stage) waitLeader(ctx context.Context, streak int) error {
 		if err != nil {
 			err = fmt.Errorf("%w: the speakers say %+v, the client %+v", err, b.speakers, b.progress)
 		} else {
-			st.leader = st.node(b.leader())
+			l.leader = l.node(b.leader())
 		}
 	})
 	return err
 }
 
 // failOver waits until a node other than the leader serves, which leads from then on.
-func (st *stage) failOver(ctx context.Context) error {
-	st.failed = st.leader
-	err := st.board.Wait(ctx, "another node served", func() bool { return st.board.served(st.failed.Name, steady) })
+func (l *lab) failOver(ctx context.Context) error {
+	l.failed = l.leader
+	err := l.board.Wait(ctx, "another node served", func() bool { return l.board.served(l.failed.Name, steady) })
 	if err == nil {
-		st.board.Read(func() { st.leader = st.node(st.board.progress.By) })
+		l.board.Read(func() { l.leader = l.node(l.board.progress.By) })
 	}
 	return err
 }
@@ -248,40 +248,40 @@ func (st *stage) failOver(ctx context.Context) error {
 func measureGap(ctx context.Context, t trial) (r result, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	st, err := newStage(t, fail)
+	l, err := newLab(t, fail)
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	if err := st.waitLeader(ctx, 0); err != nil {
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := l.waitLeader(ctx, 0); err != nil {
 		return result{}, err
 	}
-	if err := st.observe(); err != nil {
+	if err := l.observe(); err != nil {
 		return result{}, err
 	}
 	// A random number, so that what happens meets the intervals of no system in
 	// step.
-	if err := st.waitLeader(ctx, steady+rand.IntN(int(time.Second/every))); err != nil {
+	if err := l.waitLeader(ctx, steady+rand.IntN(int(time.Second/every))); err != nil {
 		return result{}, err
 	}
 	if t.prepare != nil {
-		if err := t.prepare(ctx, st); err != nil {
+		if err := t.prepare(ctx, l); err != nil {
 			return result{}, err
 		}
 	}
 	from := now()
-	if err := t.act(ctx, st); err != nil {
+	if err := t.act(ctx, l); err != nil {
 		return result{}, err
 	}
-	over := st.over(ctx, from)
+	over := l.over(ctx, from)
 	to := now()
-	if err := errors.Join(st.load.end(), st.watch.end()); err != nil {
+	if err := errors.Join(l.load.end(), l.watch.end()); err != nil {
 		return result{}, err
 	}
-	if st.board.trace == nil || st.board.sighting == nil {
+	if l.board.trace == nil || l.board.sighting == nil {
 		return result{}, cmp.Or(context.Cause(ctx), errors.New("the client or the watcher has said nothing"))
 	}
-	r = newResult(*st.board.trace, *st.board.sighting, st.leader.HardwareAddr.String(), from, to)
+	r = newResult(*l.board.trace, *l.board.sighting, l.leader.HardwareAddr.String(), from, to)
 	if t.figures == holders && r.TwoHolders > 0 {
 		over = errors.Join(over, fmt.Errorf("two nodes answered %s", plural(r.TwoHolders, "question")))
 	}
@@ -289,9 +289,9 @@ func measureGap(ctx context.Context, t trial) (r result, err error) {
 }
 
 // over waits until what began at a time is over.
-func (st *stage) over(ctx context.Context, from time.Duration) error {
-	if err := pause(ctx, from+st.lasting()-now()); err != nil || !st.moves {
+func (l *lab) over(ctx context.Context, from time.Duration) error {
+	if err := pause(ctx, from+l.lasting()-now()); err != nil || !l.moves {
 		return err
 	}
-	return st.board.Wait(ctx, "another node served", func() bool { return st.board.served(st.leader.Name, steady) })
+	return l.board.Wait(ctx, "another node served", func() bool { return l.board.served(l.leader.Name, steady) })
 }
