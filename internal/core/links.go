@@ -150,15 +150,23 @@ func (s *step) link(name string) *link {
 	return nil
 }
 
-// isolatedOn reports whether no other station is heard on any of the links, as the
-// segment or the announcer tells.
+// isolatedOn reports whether no other station is heard on any of the links: as the
+// segment tells, or the announcer, which does not know of members that beat.
 func (s *step) isolatedOn(names []string) bool {
 	for _, name := range names {
 		l := s.link(name)
 		at := slices.IndexFunc(s.Facts.Links, func(f announce.Link) bool { return f.Name == name })
-		if silent := at >= 0 && s.Facts.Links[at].Silent; !silent && (l == nil || l.isolated == 0) {
+		silent := at >= 0 && s.Facts.Links[at].Silent && !s.hearsMember(s.Facts.Links[at].Index)
+		if !silent && (l == nil || l.isolated == 0) {
 			return false
 		}
 	}
 	return len(names) > 0
+}
+
+// hearsMember reports whether the beats of a member arrive on the link.
+func (s *step) hearsMember(index int) bool {
+	return slices.ContainsFunc(s.members, func(m Member) bool {
+		return m.Peer != nil && slices.ContainsFunc(m.Peer.Rows, func(r segment.Row) bool { return r.Link == index && r.State == segment.Up })
+	})
 }

@@ -67,8 +67,9 @@ func (s *step) entry(i int, view *election.View) election.Entry {
 	d, _ := view.Owner(a.Addr)
 	e.Term = max(d.Term, st.term)
 	if failback := s.Settings.Failback; failback > 0 && e.Reason == election.Offered {
+		// One that hears no station would lose it to the holder again at once.
 		settles := st.candidateSince + failback
-		e.Settled = s.Now >= settles
+		e.Settled = s.Now >= settles && !s.isolatedOn(s.facts[i].Links)
 		s.wakeAt(settles)
 	}
 	return e
