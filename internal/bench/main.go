@@ -57,8 +57,9 @@
 //
 // It needs Linux, and root or user namespaces for ordinary users. Nothing of the
 // machine's network or configuration is touched. The exit status is 0 if in
-// every run another node served where one had to, and two never did; 1 if not, or if it was
-// interrupted and has measured less, 2 for wrong arguments.
+// every run another node served where one had to, and no moment with two holders
+// failed it; 1 if not, or if it was interrupted and has measured less, 2 for wrong
+// arguments.
 package main
 
 import (
