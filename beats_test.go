@@ -2,6 +2,7 @@ package l2vip_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/l2vip/l2vip"
 	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/health"
 )
 
@@ -18,13 +20,21 @@ import (
 // time to notice it, and a few milliseconds to act.
 var noticed = l2vip.Fast().Detection() + 6*time.Millisecond
 
-// beat runs a test for clusters with heartbeats, of each of the given sizes.
+// beating gives a node the profile Fast.
+func beating(_ int, c *l2vip.Config) { c.Profile = l2vip.Fast() }
+
+// beat runs a test for clusters that beat, of each of the given sizes, and once with
+// a membership engine beside.
 func beat(t *testing.T, sizes []int, test func(c *cluster)) {
-	for _, n := range sizes {
-		t.Run(fmt.Sprintf("%d nodes", n), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { test(newCluster(t, n, beating)) })
+	run := func(e engines, n int) {
+		t.Run(fmt.Sprintf("%d nodes, %v", n, e), func(t *testing.T) {
+			bubble(t, func(t *testing.T) { test(newClusterOf(t, layout{engines: e}, n, beating)) })
 		})
 	}
+	for _, n := range sizes {
+		run(segmentAlone, n)
+	}
+	run(segmentAndGossip, 3)
 }
 
 // story returns who answered for vip, one after the other, while event happens and
@@ -32,7 +42,7 @@ func beat(t *testing.T, sizes []int, test func(c *cluster)) {
 func (c *cluster) story(d time.Duration, event func()) string {
 	var story []string
 	look := func() {
-		now := strings.Join(c.segment.answering(vip), "+")
+		now := strings.Join(c.lan.answering(vip), "+")
 		if now == "" {
 			now = "-"
 		}
@@ -55,19 +65,6 @@ func (c *cluster) story(d time.Duration, event func()) string {
 	return strings.Join(story, " | ")
 }
 
-// others returns all nodes but n.
-func (c *cluster) others(n *node) (others []*node) {
-	for _, other := range c.nodes {
-		if other != n {
-			others = append(others, other)
-		}
-	}
-	return others
-}
-
-// follower returns a node that does not hold vip.
-func (c *cluster) follower() *node { return c.others(c.holder())[0] }
-
 func TestSilentHolderIsReplacedInMilliseconds(t *testing.T) {
 	beat(t, []int{2, 3, 5}, func(c *cluster) {
 		for name, silence := range map[string]func(*node){"cut": c.cut, "unplugged": c.unplug} {
@@ -89,15 +86,14 @@ func TestFollowerThatIsCutOffChangesNothing(t *testing.T) {
 		t.Run(d.String(), func(t *testing.T) {
 			beat(t, []int{2, 3, 5}, func(c *cluster) {
 				holder, follower := c.holder(), c.follower()
+				claims := len(c.lan.announced[vip])
 				require.Equal(c, holder.name, c.story(d, func() { c.cut(follower) }))
-				claims := len(c.segment.announced[vip])
-				require.NotContains(c, c.kinds(holder), l2vip.MemberSilent, "who holds nothing is not missed")
+				require.False(c, follower.Status().Addresses[0].Holds, "it hears no station: no client asks it")
 				require.Equal(c, holder.name, c.heals().name)
 				c.settle()
 				require.Equal(c, holder.name, c.holder().name)
-				if d < 400*time.Millisecond {
-					require.Len(c, c.segment.announced[vip], claims, "nobody else has claimed it at all")
-				}
+				require.Len(c, c.lan.announced[vip], claims, "no other has claimed it at all")
+				require.NotContains(c, c.kinds(follower), l2vip.Claimed)
 			})
 		})
 	}
@@ -111,7 +107,7 @@ func TestHolderThatWasCutOffForAMomentLosesToTheTaker(t *testing.T) {
 				none, several := c.gap(d*time.Millisecond, func() { c.cut(cut) })
 				require.LessOrEqual(c, none, noticed)
 				require.Zero(c, several)
-				taker := c.segment.last(vip)
+				taker := c.lan.last(vip)
 				require.Equal(c, d > 14, taker != cut.name)
 				c.heal()
 				time.Sleep(time.Second)
@@ -122,94 +118,180 @@ func TestHolderThatWasCutOffForAMomentLosesToTheTaker(t *testing.T) {
 	}
 }
 
-func TestFalseVerdictIsSettled(t *testing.T) {
-	for _, d := range []time.Duration{15, 50, 200, 350} {
+// One of two does not hear the other, each does not hear the other, or each of the
+// others does not hear the holder. With the clients all of them exchange everything.
+func TestPartialCuts(t *testing.T) {
+	for _, d := range []time.Duration{15, 50, 200, 350, 2000} {
 		t.Run((d * time.Millisecond).String(), func(t *testing.T) {
-			beat(t, []int{2, 3, 5}, func(c *cluster) {
-				missed := c.holder()
-				for _, n := range c.others(missed) {
-					n.station.set(func(st *station) { st.deaf = func(name string) bool { return name == missed.name } })
-				}
-				none, _ := c.gap(time.Second, func() {
-					time.Sleep(d * time.Millisecond)
-					for _, n := range c.others(missed) {
-						n.station.set(func(st *station) { st.deaf = nil })
+			beat(t, []int{3, 5}, func(c *cluster) {
+				holder := c.holder()
+				others := c.others(holder)
+				for name, both := range map[string][2]*node{
+					"two followers": {others[0], others[1]}, "the holder and a follower": {holder, others[0]},
+				} {
+					require.Equal(c, holder.name, c.story(d*time.Millisecond+3*time.Second, func() {
+						c.separate(both[0], both[1], true)
+						time.Sleep(d * time.Millisecond)
+						c.separate(both[0], both[1], false)
+					}), name)
+					for _, one := range [][2]*node{both, {both[1], both[0]}} {
+						require.Equal(c, holder.name, c.story(d*time.Millisecond+3*time.Second, func() {
+							c.lan.switches[0].SetCut(one[0].machine, one[1].machine, true)
+							time.Sleep(d * time.Millisecond)
+							c.lan.switches[0].SetCut(one[0].machine, one[1].machine, false)
+						}), name+", one way")
 					}
-				})
-				require.Zero(c, none)
-				require.Equal(c, c.holder().name, c.story(10*time.Second, func() {}))
+				}
+				require.Equal(c, holder.name, c.holder().name)
 			})
 		})
 	}
 }
 
-func TestBrokenReceiverTakesNothing(t *testing.T) {
-	beat(t, []int{2, 3, 5}, func(c *cluster) {
-		holder, broken := c.holder(), c.follower()
-		broken.station.set(func(st *station) { st.deaf = func(string) bool { return true } })
-		require.Equal(c, holder.name, c.story(10*time.Second, func() {}), "who hears nobody accuses nobody")
-		if len(c.nodes) > 2 {
-			broken.station.set(func(st *station) { st.deaf = func(name string) bool { return name == holder.name } })
-			require.Equal(c, holder.name, c.story(10*time.Second, func() {}), "the others hear the holder")
-		}
-		require.NotContains(c, c.kinds(broken), l2vip.MemberSilent)
-	})
+// A holder that hears nothing answers nothing: no request reaches it.
+func TestDeafHolderIsReplacedAndAnnouncesNothing(t *testing.T) {
+	for _, d := range []time.Duration{100 * time.Millisecond, 5 * time.Second, time.Minute} {
+		t.Run(d.String(), func(t *testing.T) {
+			beat(t, []int{2, 3, 5}, func(c *cluster) {
+				deaf := c.holder()
+				none, several := c.gap(d, func() { c.deafen(deaf, true) })
+				c.Logf("no node answered for %v", none)
+				require.LessOrEqual(c, none, l2vip.Fast().Detection()+20*time.Millisecond)
+				require.Zero(c, several)
+				successor := c.holder()
+				require.NotEqual(c, deaf.name, successor.name)
+				require.False(c, slices.Contains(c.lan.announced[vip][1:], deaf.name), "it announces nothing")
+				require.Equal(c, successor.name, c.heals().name)
+				c.settle()
+				require.Equal(c, successor.name, c.holder().name)
+			})
+		})
+	}
 }
 
-// starve keeps a node's membership engine from running, while its beats go on.
-func (c *cluster) starve(n *node) {
-	n.frozen = true
-	c.wire()
+// A holder that no member hears stops by itself.
+func TestMuteHolderStops(t *testing.T) {
+	for _, d := range []time.Duration{100 * time.Millisecond, 5 * time.Second, time.Minute} {
+		t.Run(d.String(), func(t *testing.T) {
+			beat(t, []int{2, 3, 5}, func(c *cluster) {
+				mute := c.holder()
+				none, several := c.gap(d, func() { c.silence(mute, true) })
+				require.LessOrEqual(c, none, noticed)
+				require.Zero(c, several)
+				require.False(c, mute.Status().Addresses[0].Holds)
+				require.Equal(c, election.Unheard, mute.Status().Addresses[0].Reason)
+				successor := c.holder()
+				require.Equal(c, successor.name, c.heals().name)
+				c.settle()
+				require.Equal(c, successor.name, c.holder().name)
+				require.Equal(c, election.Offered, mute.Status().Addresses[0].Reason)
+			})
+		})
+	}
 }
 
-// feed ends that.
-func (c *cluster) feed(n *node) {
-	n.frozen = false
-	c.wire()
+func TestDeafAndMuteFollowersTakeNothing(t *testing.T) {
+	for name, broken := range map[string]func(*cluster, *node, bool){"deaf": (*cluster).deafen, "mute": (*cluster).silence} {
+		t.Run(name, func(t *testing.T) {
+			beat(t, []int{2, 3, 5}, func(c *cluster) {
+				holder, follower := c.holder(), c.follower()
+				require.Equal(c, holder.name, c.story(10*time.Second, func() { broken(c, follower, true) }))
+				require.NotContains(c, c.kinds(follower), l2vip.Claimed)
+				require.NotEqual(c, election.Offered, follower.Status().Addresses[0].Reason)
+				// Now the holder fails as well. It is one of the others that takes over,
+				// if there is one.
+				c.cut(holder)
+				time.Sleep(time.Second)
+				require.NotContains(c, c.kinds(follower), l2vip.Claimed)
+				if len(c.nodes) == 2 {
+					require.Empty(c, c.lan.answering(vip))
+				} else {
+					c.holder()
+				}
+				c.heal()
+				c.settle()
+				c.holder()
+			})
+		})
+	}
 }
 
-func TestBusyHolderIsKeptAsLongAsItBeats(t *testing.T) {
-	beat(t, []int{2, 3, 5}, func(c *cluster) {
-		busy := c.holder()
-		require.Equal(c, busy.name, c.story(6*time.Second, func() {
-			c.starve(busy)
-			time.Sleep(4 * time.Second)
-			c.feed(busy)
-		}))
+// What the membership says changes nothing while beats are exchanged.
+func TestMembershipThatIsBlockedChangesNothing(t *testing.T) {
+	for _, n := range []int{2, 3, 5} {
+		t.Run(fmt.Sprintf("%d nodes", n), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := newClusterOf(t, layout{engines: segmentAndGossip}, n, beating)
+				holder := c.holder()
+				require.Equal(t, holder.name, c.story(5*time.Minute, func() { c.block(true) }))
+				for _, n := range c.nodes {
+					require.Len(t, n.Status().Members, len(c.nodes))
+					require.NotContains(t, c.kinds(n), l2vip.MemberLeft)
+				}
+				// Health, drain and failures go on being known.
+				holder.app.Set(health.State{Reason: "down"})
+				c.settle()
+				successor := c.holder()
+				require.NotEqual(t, holder.name, successor.name)
+				holder.app.Set(health.State{Ready: true})
+				c.settle()
+				none, several := c.gap(time.Second, func() { c.cut(successor) })
+				require.LessOrEqual(t, none, noticed)
+				require.Zero(t, several)
+				c.heals()
+				last := c.holder()
+				require.Equal(t, last.name, c.story(time.Minute, func() { c.block(false) }))
+			})
+		})
+	}
+}
+
+// The same from the start: the members find each other by their beats.
+func TestMembersMeetThoughTheMembershipIsBlocked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newClusterOf(t, layout{engines: segmentAndGossip}, 0, nil)
 		for range 3 {
-			require.Equal(c, busy.name, c.story(6*time.Second, func() {
-				c.starve(busy)
-				time.Sleep(2 * time.Second)
-				c.feed(busy)
-			}))
+			c.add(fmt.Sprintf("front-%d", len(c.nodes)))
 		}
-		for _, n := range c.nodes {
-			require.Len(c, n.Status().Members, len(c.nodes))
+		c.block(true)
+		for i := range c.nodes {
+			c.start(i, beating)
 		}
-		require.Equal(c, busy.name, c.holder().name)
-	})
-}
-
-func TestBusyHolderIsNotKeptForEver(t *testing.T) {
-	beat(t, []int{2, 3}, func(c *cluster) {
-		busy := c.holder()
-		require.Equal(c, busy.name, c.story(30*time.Second, func() { c.starve(busy) }))
-		time.Sleep(10 * time.Second)
-		require.NotEqual(c, busy.name, c.others(busy)[0].Status().Addresses[0].Holder)
-		c.feed(busy)
 		c.settle()
-		c.holder()
+		holder := c.holder()
+		require.Equal(t, holder.name, c.story(5*time.Minute, func() {}))
+		for _, n := range c.nodes {
+			require.Len(t, n.Status().Members, 3)
+			require.Equal(t, holder.name, n.Status().Addresses[0].Holder)
+		}
 	})
 }
 
-func TestMemberThatIsKeptIsDroppedWithItsBeats(t *testing.T) {
+// A loop that does not turn holds nothing after a while, and the beats say so.
+func TestHungLoopIsReplaced(t *testing.T) {
+	beat(t, []int{2, 3, 5}, func(c *cluster) {
+		hung := c.holder()
+		story := c.story(5*time.Second, func() { c.hang(hung) })
+		c.Log(story)
+		require.NotContains(c, story, "+")
+		successor := c.holder()
+		require.NotEqual(c, hung.name, successor.name)
+		require.Equal(c, successor.name, c.story(3*time.Second, func() { c.unhang(hung) }))
+		require.Equal(c, successor.name, c.holder().name)
+		require.Contains(c, c.kinds(hung), l2vip.LeaseLost)
+		require.Contains(c, c.kinds(hung), l2vip.LeaseRegained)
+	})
+}
+
+func TestHungLoopIsReplacedInTime(t *testing.T) {
 	beat(t, []int{2, 3}, func(c *cluster) {
-		busy := c.holder()
-		c.starve(busy)
-		time.Sleep(time.Second)
-		none, several := c.gap(time.Second, func() { c.cut(busy) })
-		require.LessOrEqual(c, none, noticed)
+		hung := c.holder()
+		c.hang(hung)
+		none, several := c.gap(3*time.Second, func() {})
+		c.Logf("no node answered for %v", none)
+		require.LessOrEqual(c, none, l2vip.Fast().Detection()+20*time.Millisecond)
 		require.Zero(c, several)
+		c.unhang(hung)
 	})
 }
 
@@ -227,7 +309,7 @@ func TestStoppedProcessNeverAnswersAfterItsSuccessor(t *testing.T) {
 				c.Log(story)
 				holder := c.holder()
 				require.NotContains(c, story, "+", "never two that answer")
-				if d < l2vip.Fast().Lease() {
+				if d < l2vip.Fast().Lease()-10*time.Millisecond {
 					require.Same(c, stopped, holder, "its lease was not over")
 				}
 				if holder == stopped {
@@ -245,35 +327,12 @@ func TestBeatsKeepTheLeaseOfAStarvedLoop(t *testing.T) {
 		holder := c.holder()
 		for _, d := range []time.Duration{100, 400, 700, 900} {
 			require.Equal(c, holder.name, c.story(3*time.Second, func() {
-				open := holder.gate.shut()
+				c.hang(holder)
 				time.Sleep(d * time.Millisecond)
-				close(open)
+				c.unhang(holder)
 			}))
 		}
 		require.NotContains(c, c.kinds(holder), l2vip.LeaseLost)
-
-		open := holder.gate.shut()
-		time.Sleep(900 * time.Millisecond)
-		require.Equal(c, holder.name+" | -", c.story(3*time.Second, func() {}), "not for ever")
-		close(open)
-		c.settle()
-		require.Contains(c, c.kinds(holder), l2vip.LeaseLost)
-		c.holder()
-	})
-}
-
-func TestBeatsReviveNoLease(t *testing.T) {
-	beat(t, []int{1, 3}, func(c *cluster) {
-		holder := c.holder()
-		open := holder.gate.shut()
-		require.Equal(c, holder.name+" | -", c.story(2*time.Second, func() {
-			holder.station.set(func(st *station) { st.stopped = true })
-			time.Sleep(l2vip.Fast().Lease() + 50*time.Millisecond)
-			holder.station.set(func(st *station) { st.stopped = false }) // the loop does not run yet
-		}))
-		close(open)
-		c.settle()
-		c.holder()
 	})
 }
 
@@ -328,7 +387,7 @@ func TestMinMembersWithHeartbeats(t *testing.T) {
 				require.Zero(t, several)
 				require.False(t, cut.Status().Addresses[0].Holds, "it sees too few members to hold anything")
 				if n == 2 {
-					require.Empty(t, c.segment.answering(vip))
+					require.Empty(t, c.lan.answering(vip))
 				} else {
 					require.LessOrEqual(t, none, noticed)
 				}
@@ -389,29 +448,5 @@ func TestKilledProcessLeavesAddressesOnTheInterface(t *testing.T) {
 		require.Greater(t, none, 300*time.Millisecond, "its lease is waited for, or the membership's word")
 		require.Less(t, none, l2vip.Fast().Lease()+200*time.Millisecond)
 		require.Zero(t, several)
-	})
-}
-
-// A member that sends no heartbeats does not know for how long it must wait.
-func TestLeaseIsShortAmongMembersWithoutHeartbeats(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c := newCluster(t, 3, func(i int, c *l2vip.Config) {
-			if i > 0 {
-				beating(i, c)
-			}
-		})
-		stopped := c.holder()
-		if stopped == c.nodes[0] {
-			require.NoError(t, stopped.Drain(t.Context()))
-			stopped = c.holder()
-		}
-		c.settle()
-		story := c.story(5*time.Second, func() {
-			c.freeze(stopped)
-			time.Sleep(l2vip.Fast().Lease() - 100*time.Millisecond)
-			c.resume(stopped)
-		})
-		require.NotContains(t, story, "+")
-		require.Contains(t, c.kinds(stopped), l2vip.LeaseLost)
 	})
 }

@@ -1,7 +1,6 @@
 package l2vip_test
 
 import (
-	"context"
 	"net/netip"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ func TestNewReturnsAllThatIsWrong(t *testing.T) {
 		Name:       strings.Repeat("n", 129),
 		Labels:     map[string]string{"-": "x"},
 		Interfaces: []string{"eth0", "eth0", "an-interface-name-too-long", "e*0"},
-		MinMembers: -1, Failback: -1, StartHold: -1, HandoverTimeout: -1, Lease: -1, Bind: 9, Strangers: 9,
+		Segment:    l2vip.NoSegment, MinMembers: -1, Failback: -1, StartHold: -1, HandoverTimeout: -1, Lease: -1, Bind: 9, Strangers: 9,
 		Pools: []pool.Pool{
 			{Name: "a", Ranges: []pool.Range{pool.MustParseRange("192.0.2.0/24")}},
 			{Name: "b", Ranges: []pool.Range{pool.MustParseRange("192.0.2.7")}},
@@ -64,21 +63,43 @@ func TestPoolsNeedAnAdvertisement(t *testing.T) {
 	require.ErrorContains(t, err, "Advertisements: with pools an advertisement is required")
 }
 
-// slow is a Membership whose others may take over after a while.
-type slow struct{ detection time.Duration }
-
-func (slow) Run(context.Context, string, func([]election.Offer)) error { return nil }
-func (slow) Publish(election.Offer)                                    {}
-func (slow) Sync(context.Context) error                                { return nil }
-func (s slow) Detection() time.Duration                                { return s.detection }
-
-func TestLeaseMustEndBeforeTheOthersTakeOver(t *testing.T) {
-	for _, lease := range []time.Duration{400 * time.Millisecond, time.Second} {
-		_, err := l2vip.New(l2vip.Config{Membership: slow{400 * time.Millisecond}, Heartbeat: l2vip.NoHeartbeat, Lease: lease})
-		require.ErrorContains(t, err, "Lease: ")
-	}
-	_, err := l2vip.New(l2vip.Config{Membership: slow{400 * time.Millisecond}, Heartbeat: l2vip.NoHeartbeat, Lease: 399 * time.Millisecond})
+func TestLeaseIsShorterThanTheOthersWait(t *testing.T) {
+	_, err := l2vip.New(l2vip.Config{Lease: 5 * time.Second})
+	require.ErrorContains(t, err, "Lease: 5s is not shorter than 5s, after which the others wait no longer")
+	_, err = l2vip.New(l2vip.Config{Lease: 4999 * time.Millisecond})
 	require.NoError(t, err)
+}
+
+func TestMembersAreOnTheSegmentOrElsewhere(t *testing.T) {
+	for name, c := range map[string]l2vip.Config{
+		"no segment":        {Segment: l2vip.NoSegment},
+		"another announcer": {Announcer: new(station)},
+	} {
+		_, err := l2vip.New(c)
+		require.ErrorContains(t, err, "Membership: required where there is no segment", name)
+		c.Membership = l2vip.Alone
+		_, err = l2vip.New(c)
+		require.NoError(t, err, name)
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	for _, tt := range []struct {
+		config l2vip.Config
+		want   string
+	}{
+		{l2vip.Config{Key: make([]byte, 15)}, "Key: 15 bytes long, fewer than 16"},
+		{l2vip.Config{Key: make([]byte, 16), Passphrase: "x"}, "Passphrase: set together with Key"},
+		{l2vip.Config{Cluster: strings.Repeat("c", 129)}, "Cluster: "},
+		{l2vip.Config{Cluster: "\xff"}, "Cluster: "},
+	} {
+		_, err := l2vip.New(tt.config)
+		require.ErrorContains(t, err, tt.want)
+	}
+	for _, c := range []l2vip.Config{{}, {Key: make([]byte, 16)}, {Passphrase: "x"}} {
+		_, err := l2vip.New(c)
+		require.NoError(t, err)
+	}
 }
 
 func TestAddressesAreKnownAfterNew(t *testing.T) {
@@ -117,6 +138,6 @@ func TestNodesThatNoAdvertisementSelectsOfferNothing(t *testing.T) {
 		require.Empty(t, c.nodes[0].station.assignments, "it does not even bind the address")
 		c.nodes[1].app.Set(health.State{})
 		c.settle()
-		require.Empty(t, c.segment.answering(vip))
+		require.Empty(t, c.lan.answering(vip))
 	})
 }

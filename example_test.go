@@ -8,21 +8,16 @@ import (
 	"syscall"
 
 	"github.com/l2vip/l2vip"
-	"github.com/l2vip/l2vip/election/gossip"
 	"github.com/l2vip/l2vip/health"
 	"github.com/l2vip/l2vip/pool"
 )
 
-// The smallest program: one address, announced by one of the members.
+// The smallest program: one address, announced by one of the nodes on the segment,
+// which find each other there.
 func Example() {
 	run := func(ctx context.Context) error {
-		g, err := gossip.New(gossip.Config{Peers: []string{"192.168.122.11", "192.168.122.12"}})
-		if err != nil {
-			return err
-		}
 		r, err := l2vip.New(l2vip.Config{
 			Interfaces: []string{"eth0"},
-			Membership: g,
 			Services:   []l2vip.Service{{Addresses: []netip.Addr{netip.MustParseAddr("192.168.122.100")}}},
 		})
 		if err != nil {
@@ -63,10 +58,11 @@ func ExampleRunner_Addresses() {
 func ExampleConfigError() {
 	_, err := l2vip.New(l2vip.Config{
 		Name:     "front-0",
+		Segment:  l2vip.NoSegment,
 		Services: []l2vip.Service{{Name: "web", Pool: "mypool"}},
 	})
 	fmt.Println(err)
 	// Output:
-	// Membership: required: gossip.New for a cluster, or l2vip.Alone for one node, on purpose
+	// Membership: required where there is no segment: gossip.New for a cluster, or l2vip.Alone for one node, on purpose
 	// Services[0].Pool: service "web" asks for pool "mypool", which does not exist
 }

@@ -1,11 +1,21 @@
 package l2vip
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip/announce"
 )
+
+// idle is an Announcer that does nothing.
+type idle struct{}
+
+func (idle) Run(context.Context, func(announce.Facts)) error { return nil }
+func (idle) Set([]announce.Assignment) error                 { return nil }
+func (idle) Renew(time.Duration)                             {}
 
 // renewed is an Announcer that notes until when it may answer.
 type renewed struct {
@@ -22,7 +32,7 @@ func newLease(t *testing.T) (*lease, *renewed, *time.Duration) {
 	a := &renewed{clock: now}
 	l := &lease{announcer: a, now: func() time.Duration { return *now }, byTurn: 300 * time.Millisecond}
 	require.Zero(t, l.turn(*now))
-	l.among(time.Second, *now)
+	l.limit(l.byTurn, time.Second, *now)
 	require.Equal(t, *now+l.byTurn, a.until)
 	return l, a, now
 }
@@ -54,7 +64,7 @@ func TestLeaseThatRanOutIsOver(t *testing.T) {
 	require.LessOrEqual(t, a.until, *now, "no beat revives it")
 	require.NotZero(t, l.turn(*now), "just over is over")
 	require.Equal(t, 5*time.Millisecond, l.turn(*now+5*time.Millisecond))
-	l.among(100*time.Millisecond, *now)
+	l.limit(l.byTurn, 100*time.Millisecond, *now)
 	l.beaten(0)
 	require.LessOrEqual(t, a.until, *now)
 	l.reset(*now)
@@ -65,11 +75,11 @@ func TestLeaseThatRanOutIsOver(t *testing.T) {
 func TestLeaseIsCutShortAmongOthers(t *testing.T) {
 	l, a, now := newLease(t)
 	l.beaten(0)
-	l.among(l.byTurn, *now)
+	l.limit(l.byTurn, l.byTurn, *now)
 	require.Equal(t, *now+l.byTurn, a.until)
 	l.beaten(0)
 	require.Equal(t, *now+l.byTurn, a.until)
-	l.among(time.Second, *now)
+	l.limit(l.byTurn, time.Second, *now)
 	l.beaten(0)
 	require.Equal(t, *now+time.Second, a.until)
 }

@@ -40,7 +40,7 @@ func DefaultProfile() Profile {
 }
 
 // Fast is for a local network where frames take less than a millisecond: a node
-// whose link or kernel fails is replaced within some 15 ms.
+// whose link or kernel fails is replaced within some 10 ms.
 func Fast() Profile {
 	return Profile{Beat: 2 * time.Millisecond, Misses: 3, Probe: 100 * time.Millisecond}
 }
@@ -73,7 +73,7 @@ func (p Profile) validate() error {
 	return errs.Err()
 }
 
-// Lease returns for how long a node answers after its last heartbeat, should its
+// Lease returns for how long a node answers after its last beat, should its
 // process not run, unless Config.Lease says otherwise: a second, or twice the time
 // of Detection if that is longer, but less than the 5 s that the others wait at most.
 func (p Profile) Lease() time.Duration {

@@ -53,28 +53,29 @@ func TestProfilesThatCannotWork(t *testing.T) {
 		{l2vip.Profile{Misses: 1000}, "Misses: 1000"},
 		{l2vip.Profile{Probe: -1}, "Profile.Probe: -1ns is negative"},
 	} {
-		_, err := l2vip.New(l2vip.Config{Membership: slow{time.Second}, Profile: tt.profile})
+		_, err := l2vip.New(l2vip.Config{Profile: tt.profile})
 		require.ErrorContains(t, err, tt.want)
 		var finding *l2vip.ConfigError
 		require.ErrorAs(t, err, &finding)
 	}
 	for _, p := range []l2vip.Profile{{}, l2vip.DefaultProfile(), l2vip.Fast(), l2vip.Slow()} {
-		_, err := l2vip.New(l2vip.Config{Membership: slow{time.Second}, Profile: p})
+		_, err := l2vip.New(l2vip.Config{Profile: p})
 		require.NoError(t, err)
 	}
 }
 
-func TestHeartbeatsNeedOthersAndTheWire(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		for name, configure := range map[string]func(int, *l2vip.Config){
-			"alone":             func(_ int, c *l2vip.Config) { c.Membership = l2vip.Alone },
-			"another announcer": func(int, *l2vip.Config) {},
-			"none":              func(_ int, c *l2vip.Config) { c.Heartbeat = l2vip.NoHeartbeat },
-		} {
-			s := newCluster(t, 1, configure).nodes[0].Status()
-			require.Empty(t, s.Peers, name)
-			require.Zero(t, s.Beats, name)
-			require.False(t, s.Realtime, name)
-		}
-	})
+func TestNoBeatsWithoutOthersOrASegment(t *testing.T) {
+	for name, configure := range map[string]func(int, *l2vip.Config){
+		"alone": func(_ int, c *l2vip.Config) { c.Membership = l2vip.Alone },
+		"none":  func(_ int, c *l2vip.Config) { c.Segment = l2vip.NoSegment },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newClusterOf(t, layout{engines: gossipAlone}, 1, configure).nodes[0].Status()
+				require.Empty(t, s.Segment)
+				require.Zero(t, s.Beats)
+				require.False(t, s.Realtime)
+			})
+		})
+	}
 }

@@ -20,14 +20,16 @@ import (
 // until it has long forgotten the other.
 var apart = []time.Duration{4 * time.Second, 5 * time.Minute}
 
-// partitions runs a test for clusters of two and of three nodes, and for short
-// and for long partitions.
-func partitions(t *testing.T, test func(c *cluster, d time.Duration)) {
-	for _, n := range []int{2, 3} {
-		for _, d := range apart {
-			t.Run(fmt.Sprintf("%d nodes, %v", n, d), func(t *testing.T) {
-				bubble(t, func(t *testing.T) { test(newCluster(t, n, nil), d) })
-			})
+// partitions runs a test for clusters of all kinds, of two and of three nodes, and
+// for short and for long partitions.
+func partitions(t *testing.T, noClients bool, test func(c *cluster, d time.Duration)) {
+	for _, e := range []engines{segmentAlone, segmentAndGossip, gossipAlone} {
+		for _, n := range []int{2, 3} {
+			for _, d := range apart {
+				t.Run(fmt.Sprintf("%v, %d nodes, %v", e, n, d), func(t *testing.T) {
+					bubble(t, func(t *testing.T) { test(newClusterOf(t, layout{engines: e, noClients: noClients}, n, nil), d) })
+				})
+			}
 		}
 	}
 }
@@ -42,50 +44,63 @@ func (c *cluster) heals() *node {
 }
 
 func TestHolderThatWasCutOffLosesToTheOneThatServed(t *testing.T) {
-	partitions(t, func(c *cluster, d time.Duration) {
+	partitions(t, false, func(c *cluster, d time.Duration) {
 		cut := c.holder()
 		c.cut(cut)
 		time.Sleep(d)
-		require.True(t, cut.Status().Addresses[0].Holds)
-		require.True(t, cut.Status().Addresses[0].Isolated, "it hears nobody")
+		require.True(t, cut.Status().Addresses[0].Holds, "it may be that it is not cut off: nothing else is there")
+		require.True(t, cut.Status().Addresses[0].Isolated, "it hears no station")
+		if c.engines != gossipAlone {
+			require.True(t, cut.station.assignments[0].Quiet)
+		}
 		kept := c.holder()
 		require.NotEqual(t, cut.name, kept.name)
 		require.Equal(t, kept.name, c.heals().name)
 		require.False(t, kept.Status().Addresses[0].Isolated)
+		time.Sleep(20 * time.Second)
+		require.Equal(t, kept.name, c.holder().name)
+		for _, n := range c.nodes {
+			require.False(t, n.station.assignments[0].Quiet)
+		}
 	})
 }
 
 func TestNodeThatWasCutOffTakesNothingFromTheHolder(t *testing.T) {
-	partitions(t, func(c *cluster, d time.Duration) {
-		kept := c.holder()
-		cut := c.nodes[0]
-		if cut == kept {
-			cut = c.nodes[1]
-		}
+	partitions(t, false, func(c *cluster, d time.Duration) {
+		kept, cut := c.holder(), c.follower()
+		claims := len(c.lan.announced[vip])
 		c.cut(cut)
 		time.Sleep(d)
-		require.True(t, cut.Status().Addresses[0].Holds)
-		require.Greater(t, cut.Status().Addresses[0].Term, kept.Status().Addresses[0].Term)
+		if s := cut.Status().Addresses[0]; c.engines == gossipAlone {
+			require.True(t, s.Holds)
+			require.Greater(t, s.Term, kept.Status().Addresses[0].Term)
+		} else {
+			require.False(t, s.Holds, "no client asks it")
+			require.Equal(t, election.Isolated, s.Reason)
+		}
 		require.Equal(t, kept.name, c.heals().name, "whatever the terms")
+		if c.engines != gossipAlone {
+			require.Len(t, c.lan.announced[vip], claims, "and nothing has been announced")
+		}
 	})
 }
 
+// Where nothing but members ever was, each side goes on by itself.
 func TestNobodyHearsAnybodyOnAnEmptySegment(t *testing.T) {
-	partitions(t, func(c *cluster, d time.Duration) {
-		c.segment.noClients = true
+	partitions(t, true, func(c *cluster, d time.Duration) {
 		c.cut(c.holder())
 		time.Sleep(d)
 		c.heals()
 	})
 }
 
-func TestSilenceIsOverSomeTimeAfterTheHeal(t *testing.T) {
+func TestIsolationIsOverSomeTimeAfterTheHeal(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		c := newCluster(t, 2, nil)
+		c := newClusterOf(t, layout{engines: gossipAlone}, 2, nil)
 		cut := c.holder()
 		c.cut(cut)
 		c.settle()
-		cut.station.set(func(st *station) { st.side = 0 }) // the wire heals, the members do not meet
+		cut.links()[0].SetSide(0) // the wire heals, the members do not meet
 		time.Sleep(5 * time.Second)
 		require.True(t, cut.Status().Addresses[0].Isolated, "the other has not been heard of yet")
 		require.Contains(t, cut.Status().Explain(vip), "isolated")
@@ -96,7 +111,7 @@ func TestSilenceIsOverSomeTimeAfterTheHeal(t *testing.T) {
 
 // printer lets a stranger answer for vip.
 func (c *cluster) printer() *station {
-	st := c.segment.station("printer")
+	st := c.lan.stranger("printer")
 	st.set(func(st *station) {
 		st.running, st.lease = true, time.Duration(1<<62)
 		st.assignments = answer(vip)
@@ -106,39 +121,39 @@ func (c *cluster) printer() *station {
 }
 
 func TestStrangerIsDefendedAgainst(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c := newCluster(t, 2, nil)
+	each(t, func(t *testing.T, of layout) {
+		c := newClusterOf(t, of, 2, nil)
 		holder := c.holder()
 		events := holder.Events(t.Context(), 0)
 		printer := c.printer()
 		sighted := waitFor(t, events, l2vip.RivalSighted)
-		require.Equal(t, printer.hw.String(), sighted.Hardware)
+		require.Equal(t, printer.hardware().String(), sighted.Hardware)
 		require.Empty(t, sighted.Node)
 		waitFor(t, events, l2vip.Defended)
 		synctest.Wait()
-		require.Equal(t, holder.name, c.segment.last(vip))
+		require.Equal(t, holder.name, c.lan.last(vip))
 
 		began := time.Now()
 		time.Sleep(time.Minute)
 		require.True(t, holder.Status().Addresses[0].Holds)
 		s := holder.Status().Addresses[0]
-		require.Equal(t, printer.hw.String(), s.Rival.Hardware)
+		require.Equal(t, printer.hardware().String(), s.Rival.Hardware)
 		require.WithinDuration(t, began, s.Rival.Since, time.Second)
 		require.WithinDuration(t, time.Now(), s.Rival.LastSeen, 11*time.Second)
 		require.GreaterOrEqual(t, s.Sightings, uint64(6))
 		require.InDelta(t, 7, s.Defenses, 1)
-		require.Contains(t, holder.Status().Explain(vip), "rival: "+printer.hw.String()+", a stranger")
+		require.Contains(t, holder.Status().Explain(vip), "rival: "+printer.hardware().String()+", a stranger")
 
 		printer.set(func(st *station) { st.running = false })
 		gone := waitFor(t, events, l2vip.RivalGone)
-		require.Equal(t, printer.hw.String(), gone.Hardware)
+		require.Equal(t, printer.hardware().String(), gone.Hardware)
 		require.Nil(t, holder.Status().Addresses[0].Rival)
 	})
 }
 
 func TestStrangerIsYieldedTo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c := newCluster(t, 3, func(_ int, config *l2vip.Config) {
+	each(t, func(t *testing.T, of layout) {
+		c := newClusterOf(t, of, 3, func(_ int, config *l2vip.Config) {
 			config.Strangers = l2vip.Yield
 			config.Pools = []pool.Pool{{Name: "mypool", Ranges: []pool.Range{pool.MustParseRange("192.168.122.100/24")}}}
 			config.Advertisements = []pool.Advertisement{{}}
@@ -147,10 +162,10 @@ func TestStrangerIsYieldedTo(t *testing.T) {
 		holder := c.holder()
 		events := holder.Events(t.Context(), 0)
 		printer := c.printer()
-		disputed := waitFor(t, events, l2vip.AddressDisputed)
-		require.Equal(t, printer.hw.String(), disputed.Hardware)
-		require.Contains(t, disputed.Detail, "exclude it from the pool")
 		waitFor(t, events, l2vip.Released)
+		disputed := waitFor(t, events, l2vip.AddressDisputed)
+		require.Equal(t, printer.hardware().String(), disputed.Hardware)
+		require.Contains(t, disputed.Detail, "exclude it from the pool")
 		none, several := c.gap(2*time.Minute, func() {})
 		require.Zero(t, none)
 		require.Zero(t, several, "no other member takes it over unprobed")
@@ -159,7 +174,7 @@ func TestStrangerIsYieldedTo(t *testing.T) {
 			require.True(t, s.Automatic)
 			require.Equal(t, election.Disputed, s.Reason)
 			require.Contains(t, s.Detail, "exclude it from the pool")
-			require.Equal(t, printer.hw.String(), s.Rival.Hardware)
+			require.Equal(t, printer.hardware().String(), s.Rival.Hardware)
 		}
 
 		printer.set(func(st *station) { st.running = false })
@@ -170,13 +185,13 @@ func TestStrangerIsYieldedTo(t *testing.T) {
 
 func TestMembersThatMeetOnTheWireFirstAreNoStrangers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		c := newCluster(t, 2, func(_ int, config *l2vip.Config) { config.Strangers = l2vip.Yield })
+		c := newClusterOf(t, layout{engines: gossipAlone}, 2, func(_ int, config *l2vip.Config) { config.Strangers = l2vip.Yield })
 		cut := c.holder()
 		c.cut(cut)
 		time.Sleep(5 * time.Minute)
 		kept := c.holder()
 		none, _ := c.gap(time.Second, func() {
-			cut.station.set(func(st *station) { st.side = 0 })
+			cut.links()[0].SetSide(0)
 			for _, n := range c.nodes {
 				n.station.set(func(st *station) { st.announces(vip) }) // each sees the other
 			}
@@ -192,8 +207,8 @@ func TestMembersThatMeetOnTheWireFirstAreNoStrangers(t *testing.T) {
 }
 
 func TestMemberWhoseKernelAnswersIsNamed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c := newCluster(t, 3, nil)
+	each(t, func(t *testing.T, of layout) {
+		c := newClusterOf(t, of, 3, nil)
 		holder := c.holder()
 		wrong := c.nodes[0]
 		if wrong == holder {
@@ -203,7 +218,7 @@ func TestMemberWhoseKernelAnswersIsNamed(t *testing.T) {
 		wrong.station.set(func(st *station) { st.kernel = true })
 		answers := waitFor(t, events, l2vip.KernelAnswers)
 		require.Equal(t, wrong.name, answers.Node)
-		require.Equal(t, wrong.station.hw.String(), answers.Hardware)
+		require.Equal(t, wrong.station.hardware().String(), answers.Hardware)
 		require.Contains(t, answers.Detail, "arp_ignore")
 		time.Sleep(time.Minute)
 		require.True(t, holder.Status().Addresses[0].Rival.KernelAnswers)
@@ -229,8 +244,8 @@ func (c *cluster) kinds(n *node) (kinds []l2vip.Kind) {
 }
 
 func TestHandOversAndTakeoversCauseNoNoise(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c := newCluster(t, 3, nil)
+	each(t, func(t *testing.T, of layout) {
+		c := newClusterOf(t, of, 3, nil)
 		for range 5 {
 			holder := c.holder()
 			holder.app.Set(health.State{Reason: "down"})
@@ -253,26 +268,26 @@ func TestHandOversAndTakeoversCauseNoNoise(t *testing.T) {
 }
 
 func TestBothFamilies(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	each(t, func(t *testing.T, of layout) {
 		v6 := addr("2001:db8::100")
-		c := newCluster(t, 3, func(_ int, config *l2vip.Config) {
+		c := newClusterOf(t, of, 3, func(_ int, config *l2vip.Config) {
 			config.Services = append(config.Services, l2vip.Service{Name: "web6", Addresses: []netip.Addr{v6}})
 		})
-		require.Len(t, c.segment.answering(v6), 1)
+		require.Len(t, c.lan.answering(v6), 1)
 		for _, n := range c.nodes {
 			s := n.Status()
 			require.Equal(t, []netip.Addr{vip, v6}, []netip.Addr{s.Addresses[0].Addr, s.Addresses[1].Addr})
 			require.Contains(t, s.Explain(v6), v6.String())
 		}
-		holder := c.segment.answering(v6)[0]
+		holder := c.lan.answering(v6)[0]
 		for _, n := range c.nodes {
 			if n.name == holder {
 				c.unplug(n)
 			}
 		}
 		c.settle()
-		require.Len(t, c.segment.answering(v6), 1)
-		require.NotEqual(t, holder, c.segment.answering(v6)[0])
+		require.Len(t, c.lan.answering(v6), 1)
+		require.NotEqual(t, holder, c.lan.answering(v6)[0])
 		c.holder()
 	})
 }

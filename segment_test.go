@@ -8,47 +8,115 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/l2vip/l2vip"
 	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election/segment"
 	"github.com/l2vip/l2vip/internal/clock"
+	"github.com/l2vip/l2vip/internal/testnet/memnet"
 )
 
-// segment is a local network as announcers see it, without any wire: who answers
-// for an address, and who has announced it last.
-type segment struct {
+// lan is local networks with announcers on them: which of them answers for an
+// address, and which has announced it last. Who hears whom is the switches' matter.
+type lan struct {
+	switches []*memnet.Switch
+
 	mu        sync.Mutex
 	stations  []*station
-	announced map[netip.Addr][]string // every announcement on side zero, by the station's name
-	noClients bool                    // there is nobody but the stations on side zero
-	hearts    uint64                  // how many there ever were
+	clients   []*memnet.Link                // none of which is an announcer's
+	watchers  map[watched]*memnet.Link      // clients that say nothing themselves
+	announced map[netip.Addr][]string       // every announcement on side zero, by the station's name
+	machines  map[string]*memnet.Station    // by name
+	prefixes  map[*memnet.Link]netip.Prefix // of the links' own addresses
+	onLinks   map[*memnet.Station][]*memnet.Link
 }
 
-func newSegment() *segment { return &segment{announced: make(map[netip.Addr][]string)} }
+// watched is where a watcher is: on a side of a switch.
+type watched struct {
+	network, side int
+}
 
-// station is an Announcer on a segment.
+// newLAN returns networks on each of which there is a client.
+func newLAN(networks int) *lan {
+	s := &lan{
+		watchers: make(map[watched]*memnet.Link), announced: make(map[netip.Addr][]string),
+		machines: make(map[string]*memnet.Station), prefixes: make(map[*memnet.Link]netip.Prefix),
+		onLinks: make(map[*memnet.Station][]*memnet.Link),
+	}
+	for i := range networks {
+		sw := memnet.NewSwitch(memnet.SwitchConfig{})
+		if i > 0 {
+			sw = s.switches[0].Another(memnet.SwitchConfig{})
+		}
+		s.switches = append(s.switches, sw)
+		s.clients = append(s.clients, sw.Station("client", onNetwork(i, 50)).Link(2))
+	}
+	return s
+}
+
+// noClients leaves only the members on the networks.
+func (s *lan) noClients() {
+	for _, l := range s.clients {
+		l.SetDown(true)
+	}
+}
+
+// machine returns the machine with the name, which is plugged into all networks when
+// it is first asked for.
+func (s *lan) machine(name string, host int) *memnet.Station {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.machines[name]
+	if m == nil {
+		for i, sw := range s.switches {
+			var l *memnet.Link
+			if i == 0 {
+				m = sw.Station(name, onNetwork(0, host))
+				l = m.Link(2)
+			} else {
+				l = m.Plug(sw, onNetwork(i, host))
+			}
+			s.prefixes[l] = netip.PrefixFrom(onNetwork(i, host), 24)
+			s.onLinks[m] = append(s.onLinks[m], l)
+		}
+		s.machines[name] = m
+	}
+	return m
+}
+
+// watcher returns a client that hears what is said on a side of a network.
+func (s *lan) watcher(at watched) *memnet.Link {
+	w := s.watchers[at]
+	if w == nil {
+		w = s.switches[at.network].Station("watcher").Link(2)
+		w.SetSide(at.side)
+		s.watchers[at] = w
+	}
+	return w
+}
+
+// station is an Announcer of a process on a machine.
 type station struct {
-	segment *segment
+	lan     *lan
 	name    string
-	hw      net.HardwareAddr
+	process *memnet.Process
+	links   []*memnet.Link // eth0, eth1
 	changed chan struct{}
+	gate    gate
+	beating atomic.Bool // it is called on the thread that beats
 
-	// All below is guarded by the segment's lock.
+	// All below is guarded by the lan's lock.
 	running     bool
-	side        int  // of a partition: only stations of one side hear each other
-	down        bool // without carrier
-	dead        bool // its process was killed
-	stopped     bool // its process was stopped
 	lease       time.Duration
 	assignments []announce.Assignment
 	probed      map[netip.Addr]probed
 	told        map[netip.Addr]announce.Assignment // what was announced last
+	at          map[netip.Addr]time.Time           // when its claim was announced first
 	rivals      map[netip.Addr]seen
-	kernel      bool // the kernel of its host answers for the addresses
-	alone       int  // for how many ticks it has heard nobody
-	heart       *heart
-	deaf        func(name string) bool // whose beats and signs of life don't come through; nil for nobody's
+	kernel      bool                 // the kernel of its host answers for the addresses
+	alone       map[*memnet.Link]int // for how many ticks it has heard no station
 }
 
 // seen is what a station has seen of others that claim an address.
@@ -73,57 +141,92 @@ const (
 	silentTicks, rivalTicks = 2, 36
 )
 
-// station returns a new station; that of a process which was started again is
-// plugged in where the former one was.
-func (s *segment) station(name string) *station {
+// station returns the announcer of a process, in place of the one that was there
+// under that name.
+func (s *lan) station(name string, m *memnet.Station, p *memnet.Process) *station {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := &station{
-		segment: s, name: name, hw: net.HardwareAddr{2, 0, 0, 0, 0, byte(len(s.stations) + 1)},
-		changed: make(chan struct{}, 1), probed: make(map[netip.Addr]probed),
-		told: make(map[netip.Addr]announce.Assignment), rivals: make(map[netip.Addr]seen),
+		lan: s, name: name, process: p, links: s.onLinks[m], changed: make(chan struct{}, 1),
+		probed: make(map[netip.Addr]probed), told: make(map[netip.Addr]announce.Assignment), at: make(map[netip.Addr]time.Time),
+		rivals: make(map[netip.Addr]seen), alone: make(map[*memnet.Link]int),
 	}
-	for i, former := range s.stations {
-		if former.name == name {
-			st.hw, st.side, st.down = former.hw, former.side, former.down
-			s.stations[i] = st
-			return st
-		}
+	if i := slices.IndexFunc(s.stations, func(former *station) bool { return former.name == name }); i >= 0 {
+		s.stations[i] = st
+	} else {
+		s.stations = append(s.stations, st)
 	}
-	s.stations = append(s.stations, st)
 	return st
+}
+
+// stranger returns a station outside of the cluster.
+func (s *lan) stranger(name string) *station {
+	m := s.machine(name, 99)
+	return s.station(name, m, m.Start())
 }
 
 // answering returns the names of those that answer for the address on side zero,
 // where the clients are.
-func (s *segment) answering(addr netip.Addr) []string { return s.answeringOn(0, addr) }
+func (s *lan) answering(addr netip.Addr) []string { return s.answeringOn(0, addr) }
 
 // answeringOn returns the names of those that answer for the address on a side.
-func (s *segment) answeringOn(side int, addr netip.Addr) []string {
+func (s *lan) answeringOn(side int, addr netip.Addr) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var names []string
 	for _, st := range s.stations {
-		if st.side == side && st.answers(addr) {
-			names = append(names, st.name)
+		for i, l := range st.answersOn(addr) {
+			if w := s.watcher(watched{i, side}); l != nil && w.Hears(l) && l.Hears(w) {
+				names = append(names, st.name)
+				break
+			}
 		}
 	}
 	return names
 }
 
-// answers reports whether the station answers, and is heard on its side. The lock
-// is held.
-func (st *station) answers(addr netip.Addr) bool {
-	if !st.up() || clock.Now() >= st.lease {
-		return false
+// answersOn returns the links on which the station answers for the address, by
+// network; nil where it does not. The lock is held.
+func (st *station) answersOn(addr netip.Addr) []*memnet.Link {
+	if !st.running || !st.process.Runs() || clock.Now() >= st.lease {
+		return nil
 	}
-	return slices.ContainsFunc(st.assignments, func(a announce.Assignment) bool {
-		return a.Addr == addr && a.Mode == announce.Answer
-	})
+	for i := range st.assignments {
+		if a := &st.assignments[i]; a.Addr == addr && a.Mode == announce.Answer {
+			return st.on(a)
+		}
+	}
+	return nil
 }
 
-// last returns who announced the address last on side zero.
-func (s *segment) last(addr netip.Addr) string {
+// on returns the links that an assignment is for, by network; nil in place of
+// others.
+func (st *station) on(a *announce.Assignment) []*memnet.Link {
+	links := make([]*memnet.Link, len(st.links))
+	for i, l := range st.links {
+		if len(a.Interfaces) == 0 || slices.ContainsFunc(a.Interfaces, func(name string) bool {
+			prefix, pattern := strings.CutSuffix(name, "*")
+			return name == ethernetName(i) || pattern && strings.HasPrefix(ethernetName(i), prefix)
+		}) {
+			links[i] = l
+		}
+	}
+	return links
+}
+
+func ethernetName(i int) string { return fmt.Sprintf("eth%d", i) }
+
+// claims reports whether a client on a link hears that another station has the address.
+// The lock is held.
+func (st *station) claims(addr netip.Addr, to *memnet.Link) bool {
+	if st.kernel && slices.ContainsFunc(st.links, to.Hears) {
+		return true
+	}
+	return slices.ContainsFunc(st.answersOn(addr), func(l *memnet.Link) bool { return l != nil && to.Hears(l) && l.Hears(to) })
+}
+
+// last returns the station that announced the address last on side zero.
+func (s *lan) last(addr netip.Addr) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if all := s.announced[addr]; len(all) > 0 {
@@ -134,7 +237,7 @@ func (s *segment) last(addr netip.Addr) string {
 
 // refresh is the announcers' refresh of an address, which stations leave out. Of
 // several that answer there is no telling which one clients heard last.
-func (s *segment) refresh(addr netip.Addr) {
+func (s *lan) refresh(addr netip.Addr) {
 	names := s.answering(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,21 +247,12 @@ func (s *segment) refresh(addr netip.Addr) {
 	s.announced[addr] = append(s.announced[addr], names...)
 }
 
-// set changes the station under the segment's lock.
+// set changes the station under the lan's lock.
 func (st *station) set(change func(*station)) {
-	st.segment.locked(func() {
-		change(st)
-		if st.heart != nil {
-			st.heart.wake()
-		}
-	})
+	st.lan.mu.Lock()
+	change(st)
+	st.lan.mu.Unlock()
 	st.wake()
-}
-
-func (s *segment) locked(f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f()
 }
 
 func (st *station) wake() {
@@ -168,21 +262,36 @@ func (st *station) wake() {
 	}
 }
 
-// misses reports whether the station's hearing of another, or of the clients, is
-// broken, so far as it matters to heartbeats. The lock is held.
-func (st *station) misses(name string) bool { return st.deaf != nil && st.deaf(name) }
-
+// Renew takes the time from when it was called, though the gate be shut: a process
+// may be stopped in the middle of it.
 func (st *station) Renew(d time.Duration) {
-	st.segment.mu.Lock()
-	defer st.segment.mu.Unlock()
-	st.lease = clock.Now() + d
+	until := clock.Now() + d
+	if !st.beating.Load() {
+		st.gate.pass()
+	}
+	st.lan.mu.Lock()
+	defer st.lan.mu.Unlock()
+	st.lease = until
 }
 
 func (st *station) Set(assignments []announce.Assignment) error {
+	st.gate.pass()
 	st.set(func(st *station) {
 		st.assignments = slices.SortedFunc(slices.Values(assignments), func(a, b announce.Assignment) int { return a.Addr.Compare(b.Addr) })
 	})
 	return nil
+}
+
+// Stations returns the clients on a link.
+func (st *station) Stations(link int) (all []announce.Station) {
+	st.lan.mu.Lock()
+	defer st.lan.mu.Unlock()
+	for i, l := range st.links {
+		if client := st.lan.clients[i]; l.Index() == link && client.Up() {
+			all = append(all, announce.Station{Addr: client.Addrs()[0], HardwareAddr: client.HardwareAddr()})
+		}
+	}
+	return all
 }
 
 func (st *station) Run(ctx context.Context, report func(announce.Facts)) error {
@@ -191,10 +300,12 @@ func (st *station) Run(ctx context.Context, report func(announce.Facts)) error {
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
 	for n := 1; ; {
-		report(st.facts())
 		var due <-chan time.Time
-		if st.probing() {
-			due = time.After(probeTime)
+		if st.process.Runs() {
+			report(st.facts())
+			if st.probing() {
+				due = time.After(probeTime)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -211,20 +322,24 @@ func (st *station) Run(ctx context.Context, report func(announce.Facts)) error {
 	}
 }
 
-// hears reports whether frames of another station reach this one. The lock is held.
-func (st *station) hears(other *station) bool {
-	return other != st && other.side == st.side && other.up() && st.up()
-}
-
-// up reports whether the station is there and plugged in. The lock is held.
-func (st *station) up() bool { return st.running && !st.dead && !st.stopped && !st.down }
-
-// listen keeps for how long nobody was heard. The lock is held.
+// listen keeps for how long no other station was heard on the links on which it
+// answers. The lock is held.
 func (st *station) listen() {
-	st.alone++
-	if st.side == 0 && !st.segment.noClients || slices.ContainsFunc(st.segment.stations, st.hears) ||
-		!slices.ContainsFunc(st.assignments, func(a announce.Assignment) bool { return st.answers(a.Addr) }) {
-		st.alone = 0
+	answers := make(map[*memnet.Link]bool)
+	for i := range st.assignments {
+		for _, l := range st.answersOn(st.assignments[i].Addr) {
+			answers[l] = true
+		}
+	}
+	for _, l := range st.links {
+		st.alone[l]++
+		heard := slices.ContainsFunc(st.lan.clients, l.Hears)
+		for _, other := range st.lan.stations {
+			heard = heard || slices.ContainsFunc(other.links, l.Hears)
+		}
+		if heard || !answers[l] {
+			st.alone[l] = 0
+		}
 	}
 }
 
@@ -232,9 +347,11 @@ func (st *station) listen() {
 // held.
 func (st *station) askForRivals() {
 	for _, a := range st.assignments {
-		for _, other := range st.segment.stations {
-			if st.hears(other) && (other.kernel || other.answers(a.Addr)) {
-				st.sight(a.Addr, other)
+		for _, l := range st.answersOn(a.Addr) {
+			for _, other := range st.lan.stations {
+				if l != nil && other != st && other.claims(a.Addr, l) {
+					st.sight(a.Addr, other)
+				}
 			}
 		}
 	}
@@ -242,22 +359,29 @@ func (st *station) askForRivals() {
 
 // sight sees that another station claims the address. The lock is held.
 func (st *station) sight(addr netip.Addr, other *station) {
-	if st.answers(addr) {
-		st.rivals[addr] = seen{st.rivals[addr].sightings + 1, other.hw}
+	if st.answersOn(addr) != nil {
+		st.rivals[addr] = seen{st.rivals[addr].sightings + 1, other.hardware()}
 		st.wake()
 	}
 }
 
+// hardware returns the Ethernet address of the first link.
+func (st *station) hardware() net.HardwareAddr {
+	hw := st.links[0].HardwareAddr()
+	return hw[:]
+}
+
 // announces tells everybody that the station has the address. The lock is held.
 func (st *station) announces(addr netip.Addr) {
-	if !st.up() {
-		return
+	heard := false
+	for i, l := range st.links {
+		heard = heard || st.lan.watcher(watched{i, 0}).Hears(l)
 	}
-	if st.side == 0 {
-		st.segment.announced[addr] = append(st.segment.announced[addr], st.name)
+	if heard {
+		st.lan.announced[addr] = append(st.lan.announced[addr], st.name)
 	}
-	for _, other := range st.segment.stations {
-		if other.hears(st) {
+	for _, other := range st.lan.stations {
+		if other != st && slices.ContainsFunc(other.links, func(to *memnet.Link) bool { return slices.ContainsFunc(st.links, to.Hears) }) {
 			other.sight(addr, st)
 		}
 	}
@@ -265,47 +389,75 @@ func (st *station) announces(addr netip.Addr) {
 
 // probing reports whether a probe is under way.
 func (st *station) probing() bool {
-	st.segment.mu.Lock()
-	defer st.segment.mu.Unlock()
-	return slices.ContainsFunc(st.assignments, func(a announce.Assignment) bool {
-		return a.Mode == announce.Probe && st.probed[a.Addr].claim != a.Claim
-	})
+	st.lan.mu.Lock()
+	defer st.lan.mu.Unlock()
+	return slices.ContainsFunc(st.assignments, st.probes)
+}
+
+// probes reports whether the station probes for an address. The lock is held.
+func (st *station) probes(a announce.Assignment) bool {
+	return st.running && a.Mode == announce.Probe && st.probed[a.Addr].claim != a.Claim
 }
 
 // concludeProbes tells what became of the probes. The lock is held.
 func (st *station) concludeProbes() {
 	for _, a := range st.assignments {
-		if a.Mode != announce.Probe {
+		if !st.probes(a) {
 			continue
 		}
-		st.probed[a.Addr] = probed{a.Claim, announce.Clear, nil}
-		for _, other := range st.segment.stations {
-			if st.hears(other) && (other.kernel || other.answers(a.Addr)) {
-				st.probed[a.Addr] = probed{a.Claim, announce.Conflict, other.hw}
+		outcome := probed{a.Claim, announce.Clear, nil}
+		for _, other := range st.lan.stations {
+			for _, l := range st.on(&a) {
+				if l != nil && other != st && (other.claims(a.Addr, l) || other.probesOn(a.Addr, l)) {
+					outcome = probed{a.Claim, announce.Conflict, other.hardware()}
+				}
 			}
 		}
+		st.probed[a.Addr] = outcome
 	}
+}
+
+// probesOn reports whether the station probes for the address, and is heard on a
+// link. The lock is held.
+func (st *station) probesOn(addr netip.Addr, to *memnet.Link) bool {
+	return st.process.Runs() && slices.ContainsFunc(st.links, to.Hears) &&
+		slices.ContainsFunc(st.assignments, func(a announce.Assignment) bool { return a.Addr == addr && st.probes(a) })
 }
 
 // facts announces what is new, and returns what the station knows.
 func (st *station) facts() announce.Facts {
-	st.segment.mu.Lock()
-	defer st.segment.mu.Unlock()
-	facts := announce.Facts{Links: []announce.Link{{Name: "eth0", Index: 2, HardwareAddr: st.hw, Silent: st.alone >= silentTicks}}}
+	st.lan.mu.Lock()
+	defer st.lan.mu.Unlock()
+	var facts announce.Facts
+	for i, l := range st.links {
+		hw := l.HardwareAddr()
+		link := announce.Link{
+			Name: ethernetName(i), Index: l.Index(), HardwareAddr: hw[:],
+			Prefixes: []netip.Prefix{st.lan.prefixes[l]}, Silent: st.alone[l] >= silentTicks,
+		}
+		if !l.Up() {
+			link.Problem = "no carrier"
+		}
+		facts.Links = append(facts.Links, link)
+	}
 	for _, a := range st.assignments {
-		f := announce.Address{Addr: a.Addr, Mode: a.Mode, Claim: a.Claim, Links: []string{"eth0"}}
-		if st.down {
-			f.Problem, f.Links, f.Detail = announce.LinkDown, nil, "eth0: no carrier"
+		f := announce.Address{Addr: a.Addr, Mode: a.Mode, Claim: a.Claim}
+		for i, l := range st.on(&a) {
+			if l != nil && l.Up() {
+				f.Links = append(f.Links, ethernetName(i))
+			}
+		}
+		if len(f.Links) == 0 {
+			f.Problem, f.Detail = announce.LinkDown, "no carrier"
 		}
 		if p := st.probed[a.Addr]; a.Mode == announce.Probe && p.claim == a.Claim {
 			f.Probe, f.Rival = p.result, p.rival
 		}
-		if told := st.told[a.Addr]; a.Mode == announce.Answer {
-			if told.Claim != a.Claim || told.Defense != a.Defense {
-				st.announces(a.Addr)
-			}
-			st.told[a.Addr] = a
-			f.Rival = st.rivals[a.Addr].rival
+		if a.Mode == announce.Answer {
+			st.announce(&a)
+			f.Rival, f.Announced = st.rivals[a.Addr].rival, st.at[a.Addr]
+		} else {
+			delete(st.told, a.Addr)
 		}
 		f.Sightings = st.rivals[a.Addr].sightings
 		facts.Addresses = append(facts.Addresses, f)
@@ -313,14 +465,99 @@ func (st *station) facts() announce.Facts {
 	return facts
 }
 
+// announce announces an address if that is new: a claim as soon as it may, a defense
+// then or never. The lock is held.
+func (st *station) announce(a *announce.Assignment) {
+	told := st.told[a.Addr]
+	if told.Claim != a.Claim {
+		delete(st.at, a.Addr)
+	}
+	if told.Claim == a.Claim && told.Defense == a.Defense {
+		return
+	}
+	if a.Quiet || clock.Now() >= st.lease {
+		if told.Claim == a.Claim {
+			st.told[a.Addr] = *a
+		}
+		return
+	}
+	st.announces(a.Addr)
+	st.told[a.Addr], st.at[a.Addr] = *a, time.Now()
+}
+
 var _ l2vip.Announcer = (*station)(nil)
+
+// gate can hold the loop of a Runner up, in whatever it calls next. The zero value is
+// open.
+type gate struct {
+	mu   sync.Mutex
+	open chan struct{} // nil: it is open
+	held chan struct{} // capacity 1: the loop has come
+}
+
+// pass waits while the gate is shut.
+func (g *gate) pass() {
+	g.mu.Lock()
+	open, held := g.open, g.held
+	g.mu.Unlock()
+	if open == nil {
+		return
+	}
+	select {
+	case held <- struct{}{}:
+	default:
+	}
+	<-open
+}
+
+// shut shuts the gate, and waits until the loop has come to it.
+func (g *gate) shut() {
+	g.mu.Lock()
+	g.open, g.held = make(chan struct{}), make(chan struct{}, 1)
+	held := g.held
+	g.mu.Unlock()
+	<-held
+}
+
+// release opens the gate.
+func (g *gate) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open != nil {
+		close(g.open)
+		g.open = nil
+	}
+}
+
+// gatedSegment and gatedMembership are what a Runner works with, behind a gate.
+type gatedSegment struct {
+	*segment.Segment
+	station *station
+}
+
+func (g gatedSegment) Set(state segment.State) {
+	g.station.gate.pass()
+	if sent := state.Sent; sent != nil {
+		state.Sent = func(ago time.Duration) {
+			g.station.beating.Store(true)
+			defer g.station.beating.Store(false)
+			sent(ago)
+		}
+	}
+	g.Segment.Set(state)
+}
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // vip is the address of the scenario.
 var vip = addr("192.168.122.100")
 
-func nodeAddr(i int) netip.Addr { return addr(fmt.Sprintf("192.168.122.%d", 10+i)) }
+// onNetwork returns the address of a host on one of the networks.
+func onNetwork(network, host int) netip.Addr {
+	return addr(fmt.Sprintf("192.168.%d.%d", 122+network, host))
+}
+
+func nodeAddr(i int) netip.Addr { return onNetwork(0, 10+i) }
 
 // answer returns the assignments of a station that answers for addr.
 func answer(addr netip.Addr) []announce.Assignment {
