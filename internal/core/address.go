@@ -159,7 +159,8 @@ func (s *step) hold(t *turn, cause string) {
 
 // move makes the i-th address what the decision asks for.
 func (s *step) move(i int) {
-	t := s.turn(i)
+	own := s.turn(i)
+	t := &own
 	s.see(t)
 	switch t.Phase {
 	case Standby:
@@ -179,8 +180,8 @@ func (s *step) move(i int) {
 }
 
 // turn returns the i-th address.
-func (s *step) turn(i int) *turn {
-	t := &turn{AddressState: &s.after.Addresses[i], i: i, info: &s.Table.Addresses[i], fact: s.facts[i]}
+func (s *step) turn(i int) turn {
+	t := turn{AddressState: &s.after.Addresses[i], i: i, info: &s.Table.Addresses[i], fact: s.facts[i]}
 	t.d, _ = s.after.View.Owner(t.info.Addr)
 	t.owner = t.d.Owner == s.Settings.Name
 	return t
