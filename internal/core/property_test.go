@@ -290,6 +290,8 @@ func checkedStep(t *rapid.T, before *core.State, in core.Input) (*core.State, co
 	checkHeld(t, &in, after, &out)
 	checkClaims(t, &in, &out)
 
+	require.Len(t, core.Details(after, in), len(in.Table.Addresses))
+
 	if out.Deadline != 0 {
 		require.Greater(t, out.Deadline, in.Now, "the deadline is to come")
 	}
