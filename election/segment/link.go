@@ -134,7 +134,7 @@ func (c *core) reviewLink(now time.Duration, l *link) {
 			continue
 		}
 		known = true
-		heard = heard || r.hearing() || r.state == Suspect
+		heard = heard || r.hearing() || r.state == Suspect || r.asking
 		capturing = capturing || r.asking || r.diagnosis == isAlone
 		missed = max(missed, r.missedAt)
 		if m.own || !r.listed() {
