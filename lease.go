@@ -6,8 +6,9 @@ import (
 )
 
 // lease is until when this node may answer for what it holds, should its process
-// not run from now on. Each turn of the loop and each beat extends it; once it has
-// run out only the loop can make it hold again. Everything here is called by the
+// not run from now on. Each turn of the loop and each beat extends it, a beat to no
+// later than maxLoopStall after the last turn; once it has run out only the loop can
+// make it hold again. Everything here is called by the
 // loop, but for beaten and valid.
 type lease struct {
 	announcer Announcer
@@ -48,9 +49,8 @@ func (l *lease) turn(now time.Duration) (late time.Duration) {
 // when a busy program starves the loop.
 func (l *lease) beaten(ago time.Duration) {
 	now := l.now()
-	if now-time.Duration(l.turned.Load()) < maxLoopStall {
-		l.extend(now, now-ago+time.Duration(l.byBeat.Load()))
-	}
+	stalled := time.Duration(l.turned.Load()) + maxLoopStall
+	l.extend(now, min(now-ago+time.Duration(l.byBeat.Load()), stalled))
 }
 
 // valid reports whether the node may act on what it holds: the lease holds, and the
@@ -66,16 +66,23 @@ func (l *lease) extend(now, until time.Duration) {
 	if int64(now) >= last || int64(until) <= last || !l.expires.CompareAndSwap(last, int64(until)) {
 		return
 	}
-	l.announcer.Renew(until - now)
+	l.renew(until, now)
 	if l.now() >= until {
 		l.announcer.Renew(0) // this process was stopped in the middle of that
 	}
 }
 
+// renew lets the announcer answer until then, but for no longer than the loop may stand
+// still: from then on the beats say that this node holds nothing.
+func (l *lease) renew(until, now time.Duration) {
+	until = min(until, time.Duration(l.turned.Load())+maxLoopStall)
+	l.announcer.Renew(max(0, until-now))
+}
+
 // reset lets the lease run from now, as long as a turn of the loop makes it.
 func (l *lease) reset(now time.Duration) {
 	l.expires.Store(int64(now + l.byTurn))
-	l.announcer.Renew(l.byTurn)
+	l.renew(now+l.byTurn, now)
 }
 
 // limit sets how long the lease is from a turn and from a beat on, and cuts short
