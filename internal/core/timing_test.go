@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election/segment"
 )
 
 // profile is one of the profiles of the Runner, in numbers.
@@ -49,7 +50,7 @@ func TestDelays(t *testing.T) {
 			// The lease.
 			atMost(2*p.detection, p.lease, "a process that runs renews its lease long before it is over")
 			less(p.detection, p.lease, "whether a silent process is stalled is known before its lease is over")
-			less(p.lease, LeaseMost, "the others wait for longer than a process that does not run answers")
+			less(p.lease, segment.MaxLease, "a beat can tell the others for how long to wait for a process that does not run")
 			less(2*p.idle, resyncTimeout, "each member beats before the others are no longer waited for")
 			atMost(p.detection, p.lease+resyncTimeout, "when the time to resync is over the others have judged this node: its last beat is older than its lease, and that time")
 
