@@ -32,7 +32,7 @@ const (
 	DefaultStartHold       = 500 * time.Millisecond
 	DefaultHandoverTimeout = 500 * time.Millisecond
 	DefaultLinger          = time.Second
-	DefaultLease           = 250 * time.Millisecond
+	DefaultLease           = time.Second
 )
 
 // Config configures a Runner. Every field has a good default; without Membership
@@ -97,12 +97,11 @@ type Config struct {
 	// Lease is for how long this node may answer after its process has last run,
 	// counted from just before the last beat that it has sent. The beats carry it, and
 	// the others wait for it before they take over from a node whose kernel runs and
-	// whose process may come back. If zero, it is that of the Profile; it must be
-	// shorter than 5 s, after which they wait no longer.
+	// whose process may come back. If zero, it is a second, which is also the most.
 	//
 	// While there are members that do not beat it is cut to three quarters of the
-	// shortest time in which the Membership may declare a member dead, or to
-	// DefaultLease if the Membership does not tell that.
+	// shortest time in which the Membership may declare a member dead, or to a quarter
+	// of a second if the Membership does not tell that.
 	Lease time.Duration
 
 	// Profile is the timings by which a failed node is noticed. The zero value
@@ -215,10 +214,10 @@ func (c Config) validated() (Config, error) {
 	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	errs.Merge("Profile", c.Profile.validate())
-	if c.Lease >= core.LeaseMost {
-		errs.Addf("Lease", "%v is not shorter than %v, after which the others wait no longer", c.Lease, core.LeaseMost)
+	if c.Lease > maxLoopStall {
+		errs.Addf("Lease", "%v is longer than the %v within which the loop must turn", c.Lease, maxLoopStall)
 	}
-	c.Lease = cmp.Or(c.Lease, c.Profile.Lease())
+	c.Lease = cmp.Or(c.Lease, DefaultLease)
 	errs.Merge("", c.open())
 	return c, errs.Err()
 }

@@ -267,6 +267,10 @@ func (l *loop) turn(now, late time.Duration) {
 	}
 }
 
+// unknownDetectionLease is how long the lease is among members that do not beat, where
+// the membership does not tell how soon it may declare one dead.
+const unknownDetectionLease = 250 * time.Millisecond
+
 // leases returns how long the lease is from a turn of the loop on, and from a beat on.
 // Members that beat know it, and leave a process that does not run that much time; for
 // others it must be over before the membership can have lost this member.
@@ -274,7 +278,7 @@ func (l *loop) leases(in *core.Input) (byTurn, byBeat time.Duration) {
 	if _, none := l.config.Membership.(noMembership); none {
 		return l.config.Lease, l.config.Lease
 	}
-	byTurn = min(l.config.Lease, DefaultLease)
+	byTurn = min(l.config.Lease, unknownDetectionLease)
 	if in != nil && in.Membership != nil && in.Membership.Detection > 0 {
 		byTurn = min(l.config.Lease, in.Membership.Detection*3/4)
 	}

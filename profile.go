@@ -6,7 +6,6 @@ import (
 
 	"github.com/l2vip/l2vip/election/segment"
 	"github.com/l2vip/l2vip/internal/conferr"
-	"github.com/l2vip/l2vip/internal/core"
 )
 
 // Profile is the timings by which a failed node is noticed. A field that is zero is
@@ -19,7 +18,7 @@ import (
 //	silent node noticed within    280 ms      10 ms       2.3 s     Beat × (Misses + 1) and the time to ask
 //	ended process, as fast        280 ms      10 ms       2.3 s     its kernel says so
 //	deaf node replaced within     300 ms      250 ms      2.5 s     two beats of a node that holds nothing, and the time to ask
-//	stopped process replaced in   1.2 s       1.0 s       6.6 s     Lease and Beat × Misses
+//	stopped process replaced in   1.2 s       1.0 s       3.0 s     Config.Lease and Beat × Misses
 //	Probe                         100 ms      100 ms      500 ms
 //	frames a second of a holder   25          500         4
 type Profile struct {
@@ -71,13 +70,6 @@ func (p Profile) validate() error {
 		errs.Addf("Probe", "%v is negative", p.Probe)
 	}
 	return errs.Err()
-}
-
-// Lease returns for how long a node answers after its last beat, should its
-// process not run, unless Config.Lease says otherwise: a second, or twice the time
-// of Detection if that is longer, but less than the 5 s that the others wait at most.
-func (p Profile) Lease() time.Duration {
-	return min(max(time.Second, 2*p.Detection()), core.LeaseMost*19/20)
 }
 
 // Detection returns within what time a node that nobody can hear any more, its

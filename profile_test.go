@@ -25,21 +25,6 @@ func TestDetectionOfTheProfiles(t *testing.T) {
 	}
 }
 
-func TestLeaseOfTheProfiles(t *testing.T) {
-	for _, tt := range []struct {
-		name    string
-		profile l2vip.Profile
-		want    time.Duration
-	}{
-		{"default", l2vip.DefaultProfile(), time.Second},
-		{"fast", l2vip.Fast(), time.Second},
-		{"slow", l2vip.Slow(), 4580 * time.Millisecond},
-		{"slower, but the others wait no longer", l2vip.Profile{Beat: time.Second, Misses: 8}, 4750 * time.Millisecond},
-	} {
-		require.Equal(t, tt.want, tt.profile.Lease(), tt.name)
-	}
-}
-
 func TestProfilesThatCannotWork(t *testing.T) {
 	for _, tt := range []struct {
 		profile l2vip.Profile

@@ -59,10 +59,6 @@ const (
 	dampMost   = 30 * time.Second
 )
 
-// LeaseMost bounds for how long a node may answer after its process has last run:
-// after that the others wait no longer.
-const LeaseMost = 5 * time.Second
-
 // rejoinHold is for how long a link that has come up is no reason to be a candidate:
 // in that time the node hears each member, and is heard, where that is possible.
 func rejoinHold(detection time.Duration) time.Duration { return detection + heardBack }
