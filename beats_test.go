@@ -309,7 +309,7 @@ func TestStoppedProcessNeverAnswersAfterItsSuccessor(t *testing.T) {
 				c.Log(story)
 				holder := c.holder()
 				require.NotContains(c, story, "+", "never two that answer")
-				if d < l2vip.Fast().Lease()-10*time.Millisecond {
+				if d < l2vip.DefaultLease-10*time.Millisecond {
 					require.Same(c, stopped, holder, "its lease was not over")
 				}
 				if holder == stopped {
@@ -446,7 +446,7 @@ func TestKilledProcessLeavesAddressesOnTheInterface(t *testing.T) {
 		killed := c.holder()
 		none, several := c.gap(3*time.Second, func() { c.kill(killed) })
 		require.Greater(t, none, 300*time.Millisecond, "its lease is waited for, or the membership's word")
-		require.Less(t, none, l2vip.Fast().Lease()+200*time.Millisecond)
+		require.Less(t, none, l2vip.DefaultLease+200*time.Millisecond)
 		require.Zero(t, several)
 	})
 }

@@ -2,9 +2,12 @@ package l2vip_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +25,8 @@ import (
 	"github.com/l2vip/l2vip/internal/testnet/memnet"
 	"github.com/l2vip/l2vip/internal/testnet/memnet/segmentnet"
 )
+
+var clusterLog = flag.Bool("cluster.log", false, "let all nodes of clusters log to standard error")
 
 // engines is how the members of a cluster know each other.
 type engines uint8
@@ -155,6 +160,9 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 		Name: n.name, Interfaces: []string{"eth0"}, Announcer: n.station,
 		Services: []l2vip.Service{{Name: "web", Addresses: []netip.Addr{vip}, Health: n.app}},
 	}
+	if *clusterLog {
+		config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.name)
+	}
 	if configure != nil {
 		configure(i, &config)
 	}
@@ -169,7 +177,7 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 	case c.engines == gossipAlone || config.Membership == l2vip.Alone:
 		config.Segment = l2vip.NoSegment
 	default:
-		config.Segment = gatedSegment{c.segment(n, config.Profile), n.station}
+		config.Segment = gatedSegment{c.segment(n, config.Profile, config.Logger), n.station}
 	}
 	var err error
 	n.Runner, err = l2vip.New(config)
@@ -201,14 +209,14 @@ func (c *cluster) gossip(i int) l2vip.Membership {
 }
 
 // segment returns what beats for a node.
-func (c *cluster) segment(n *node, p l2vip.Profile) *segment.Segment {
+func (c *cluster) segment(n *node, p l2vip.Profile, log *slog.Logger) *segment.Segment {
 	if p.Beat == 0 {
 		p.Beat = l2vip.DefaultProfile().Beat
 	}
 	if p.Misses == 0 {
 		p.Misses = l2vip.DefaultProfile().Misses
 	}
-	sg, err := segment.New(segment.Config{Interval: p.Beat, Misses: p.Misses, Ethernet: segmentnet.New(n.process)})
+	sg, err := segment.New(segment.Config{Interval: p.Beat, Misses: p.Misses, Ethernet: segmentnet.New(n.process), Logger: log})
 	require.NoError(c, err)
 	return sg
 }

@@ -66,23 +66,16 @@ func (l *lease) extend(now, until time.Duration) {
 	if int64(now) >= last || int64(until) <= last || !l.expires.CompareAndSwap(last, int64(until)) {
 		return
 	}
-	l.renew(until, now)
+	l.announcer.Renew(until - now)
 	if l.now() >= until {
 		l.announcer.Renew(0) // this process was stopped in the middle of that
 	}
 }
 
-// renew lets the announcer answer until then, but for no longer than the loop may stand
-// still: from then on the beats say that this node holds nothing.
-func (l *lease) renew(until, now time.Duration) {
-	until = min(until, time.Duration(l.turned.Load())+maxLoopStall)
-	l.announcer.Renew(max(0, until-now))
-}
-
 // reset lets the lease run from now, as long as a turn of the loop makes it.
 func (l *lease) reset(now time.Duration) {
 	l.expires.Store(int64(now + l.byTurn))
-	l.renew(now+l.byTurn, now)
+	l.announcer.Renew(l.byTurn)
 }
 
 // limit sets how long the lease is from a turn and from a beat on, and cuts short

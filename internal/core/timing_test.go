@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l2vip/l2vip/announce"
-	"github.com/l2vip/l2vip/election/segment"
 )
 
 // profile is one of the profiles of the Runner, in numbers.
