@@ -364,7 +364,7 @@ func (c *core) portClosed(at netip.AddrPort) {
 // that was lost.
 func (c *core) reviewLease(now time.Duration, m *member, r *row) {
 	over := r.heard + m.lease + c.patience(m, r)
-	leased := m.holds && m.lease > 0 && now < over && (r.state == Up || r.state == Suspect || r.state == Stalled)
+	leased := m.holds && m.lease > 0 && now < over && r.state != Unreachable && r.state != Left
 	if leased {
 		c.wake(over)
 	}

@@ -121,7 +121,8 @@ type Row struct {
 	Addr netip.Addr
 	// Leased says that it may still answer for what it holds, though its beats are
 	// missing: its last one is not longer ago than its lease, and it was not found
-	// out that its kernel does not answer either.
+	// out that its kernel does not answer either. Where its process has ended, only its
+	// kernel may.
 	Leased bool
 	// Isolated says that it hears no other station there, as it says itself.
 	Isolated bool

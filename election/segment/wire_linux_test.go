@@ -107,7 +107,7 @@ func TestWireAKernelTellsThatAProcessHasEnded(t *testing.T) {
 	}
 	all[0].cancel() // it has no link to say on that it leaves
 	for _, m := range all[1:] {
-		m.await(t, func(r segment.Report) bool { return state(r, "a") == segment.Ended && !r.Peers[0].Rows[0].Leased })
+		m.await(t, func(r segment.Report) bool { return state(r, "a") == segment.Ended })
 		require.Zero(t, m.Stats().Unreachable)
 	}
 }

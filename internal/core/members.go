@@ -94,7 +94,7 @@ func (m *Member) alive(r *segment.Row, kernelAnswers bool) bool {
 	case segment.Stalled:
 		return r.Leased || m.InMembership
 	case segment.Ended:
-		return kernelAnswers && (r.Leased || m.InMembership)
+		return kernelAnswers && r.Leased
 	}
 	return false
 }
