@@ -110,6 +110,17 @@ func (c *core) interval() time.Duration {
 	return max(c.config.Interval, min(c.late.usual(), c.config.Idle))
 }
 
+// relist gives the others the time to list this member among those that they hear: it
+// did not beat for so long that they were right not to, in beats that waited here.
+func (c *core) relist(now time.Duration) {
+	for _, m := range c.members {
+		for _, r := range m.rows {
+			r.hearsUs, r.upSince = unknown, now
+		}
+	}
+	c.changed, c.dirty = true, true
+}
+
 // soon makes the next beat go out as soon as gap has passed since the last one.
 func (c *core) soon(now, gap time.Duration) {
 	c.beatAt = min(c.beatAt, max(now, c.beatSent+gap))
@@ -123,6 +134,9 @@ func (c *core) soon(now, gap time.Duration) {
 func (c *core) advance(now time.Duration, drained bool) (next time.Duration) {
 	if c.expected > 0 {
 		late := max(0, now-c.expected)
+		if own := c.interval(); own+late > patience(own, c.config.Misses)+askTime(own) {
+			c.relist(now)
+		}
 		c.late.note(late) // a wider interval may follow
 		if late > c.config.Interval {
 			c.count.late.Add(1)
