@@ -147,13 +147,8 @@ func (e *events) emit(ev Event) {
 	}
 }
 
-// Events returns a channel of the events that come after the one numbered after,
-// as far as they are still known, the newest thousand or half of that; 0 asks for
-// all. The channel has a buffer of its own and never holds the Runner up: who
-// reads too slowly misses events, which shows as a gap in Seq and means to read
-// Status again. It is closed when ctx is cancelled.
-func (r *Runner) Events(ctx context.Context, after uint64) <-chan Event {
-	e := &r.events
+// subscribe returns a channel of the events after the one numbered after.
+func (e *events) subscribe(ctx context.Context, after uint64) <-chan Event {
 	ch := make(chan Event, subscriberSlots)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -207,20 +202,6 @@ func eventOf(t *core.Transition, now time.Time) (Event, bool) {
 		}
 	}
 	return ev, ev.Kind != ""
-}
-
-// record makes events and lines of the log from transitions.
-func (l *loop) record(transitions []core.Transition, now time.Time) {
-	for i := range transitions {
-		t := &transitions[i]
-		if t.Kind == core.Moved {
-			l.config.log.Debug("address", "address", t.Addr, "from", t.From.String(), "to", t.To.String(), "cause", t.Cause)
-		}
-		if ev, told := eventOf(t, now); told {
-			l.events.emit(ev)
-			l.config.log.Log(context.Background(), ev.level(), string(ev.Kind), ev.attrs()...)
-		}
-	}
 }
 
 // attrs returns what a log says of the event.

@@ -60,6 +60,9 @@ func (b *inbox) read() (*catalog, core.Input) {
 	return b.catalog, in
 }
 
+// drain asks for everything to be handed over.
+func (b *inbox) drain() { b.change(func() { b.draining = true }) }
+
 // setHealth takes the state of a service.
 func (b *inbox) setHealth(service string, s health.State) {
 	b.change(func() {

@@ -20,7 +20,10 @@ import (
 // loop is what Run works with; all of it belongs to one goroutine. It decides
 // nothing: it takes what the streams have told, calls core.Step, and acts.
 type loop struct {
-	*Runner
+	config   *Config
+	settings *core.Settings
+	inbox    *inbox
+	outbox   *outbox
 	state    *core.State
 	catalog  *catalog // the one that state is of
 	children children
@@ -64,9 +67,9 @@ const (
 	endRunSlack = 3*endPart + 2*endEngine
 )
 
-func newLoop(r *Runner) *loop {
+func newLoop(c *Config, settings *core.Settings, in *inbox, out *outbox) *loop {
 	l := &loop{
-		Runner: r, state: new(core.State), origin: clock.Now() - time.Second,
+		config: c, settings: settings, inbox: in, outbox: out, state: new(core.State), origin: clock.Now() - time.Second,
 		learned: make(chan netip.AddrPort, 64),
 	}
 	l.synced.outcome = make(chan bool, 1)
@@ -122,7 +125,7 @@ func (l *loop) start(ctx context.Context) {
 	c.announcer, c.membership, c.segment, c.background = newGroup(ctx), newGroup(ctx), newGroup(ctx), newGroup(ctx)
 	local := election.Local{
 		Name: l.config.Name, Instance: l.settings.Instance, Cluster: l.config.Cluster,
-		Derive: l.config.derivation(), Learned: l.learned,
+		Derive: derivation(l.config.Cluster, l.config.Key, l.config.Passphrase), Learned: l.learned,
 	}
 	l.part(c.announcer, "announce", func(ctx context.Context) error {
 		return l.config.Announcer.Run(ctx, func(f announce.Facts) { l.inbox.change(func() { l.inbox.facts = &f }) })
@@ -174,7 +177,7 @@ func (l *loop) startSources() {
 // stop begins to hand everything over.
 func (l *loop) stop() {
 	l.stopping = true
-	l.drain()
+	l.inbox.drain()
 }
 
 // over reports whether nothing is left to do after stop: nothing is held, and what
@@ -257,13 +260,13 @@ func (l *loop) turn(now, late time.Duration) {
 		l.sync(now)
 	}
 
-	l.status.Store(&snapshot{state: after, input: in, catalog: catalog, taken: turned})
+	l.outbox.status.Store(&snapshot{state: after, input: in, catalog: catalog, taken: turned})
 	l.record(out.Transitions, turned)
 	if in.Draining && out.Held == 0 {
-		closeOnce(l.drained)
+		closeOnce(l.outbox.drained)
 	}
 	if out.Joined && in.Facts != nil {
-		closeOnce(l.ready)
+		closeOnce(l.outbox.ready)
 	}
 }
 
@@ -366,11 +369,16 @@ func (l *loop) sync(now time.Duration) {
 	})
 }
 
-// closeOnce closes the channel, which only one goroutine closes.
-func closeOnce(ch chan struct{}) {
-	select {
-	case <-ch:
-	default:
-		close(ch)
+// record makes events and lines of the log from transitions.
+func (l *loop) record(transitions []core.Transition, now time.Time) {
+	for i := range transitions {
+		t := &transitions[i]
+		if t.Kind == core.Moved {
+			l.config.log.Debug("address", "address", t.Addr, "from", t.From.String(), "to", t.To.String(), "cause", t.Cause)
+		}
+		if ev, told := eventOf(t, now); told {
+			l.outbox.events.emit(ev)
+			l.config.log.Log(context.Background(), ev.level(), string(ev.Kind), ev.attrs()...)
+		}
 	}
 }

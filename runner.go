@@ -20,11 +20,8 @@ type Runner struct {
 	config   Config
 	settings *core.Settings
 	running  atomic.Bool
-	ready    chan struct{} // closed when ready
-	drained  chan struct{} // closed when a drain has handed everything over
 	inbox    inbox
-	events   events
-	status   atomic.Pointer[snapshot]
+	outbox   outbox
 }
 
 // New checks the configuration and allocates the addresses. It opens nothing
@@ -39,23 +36,19 @@ func New(c Config) (*Runner, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	r := &Runner{
-		config:   config,
-		settings: config.settings(uint64(time.Now().UnixNano())),
-		ready:    make(chan struct{}),
-		drained:  make(chan struct{}),
-	}
+	r := &Runner{config: config, settings: config.settings(uint64(time.Now().UnixNano()))}
+	r.outbox.ready, r.outbox.drained = make(chan struct{}), make(chan struct{})
 	r.inbox.wake = make(chan struct{}, 1)
 	r.inbox.catalog, r.inbox.health = cat, make(map[string]health.State)
 	_, in := r.inbox.read()
 	in.Settings = r.settings
-	r.status.Store(&snapshot{state: &core.State{Table: cat.table, Addresses: make([]core.AddressState, len(cat.table.Addresses))}, input: in, catalog: cat})
+	r.outbox.status.Store(&snapshot{state: &core.State{Table: cat.table, Addresses: make([]core.AddressState, len(cat.table.Addresses))}, input: in, catalog: cat})
 	return r, nil
 }
 
 // Ready returns a channel that is closed when the sockets are open, the node has
 // met the others or knows that there are none, and the first step is done.
-func (r *Runner) Ready() <-chan struct{} { return r.ready }
+func (r *Runner) Ready() <-chan struct{} { return r.outbox.ready }
 
 // Addresses returns the addresses of the service, in the order in which they
 // were asked for or allocated; nil for a service that is reserved or unknown.
@@ -91,16 +84,26 @@ func (r *Runner) SetServices(services []Service) error {
 // ctx's error when that ends first; the hand-over goes on then. Before Run it waits
 // for Run.
 func (r *Runner) Drain(ctx context.Context) error {
-	r.drain()
+	r.inbox.drain()
 	select {
-	case <-r.drained:
+	case <-r.outbox.drained:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (r *Runner) drain() { r.inbox.change(func() { r.inbox.draining = true }) }
+// Status returns what the Runner knows and does now.
+func (r *Runner) Status() *Status { return r.outbox.status.Load().status(&r.config) }
+
+// Events returns a channel of the events that come after the one numbered after,
+// as far as they are still known, the newest thousand or half of that; 0 asks for
+// all. The channel has a buffer of its own and never holds the Runner up: who
+// reads too slowly misses events, which shows as a gap in Seq and means to read
+// Status again. It is closed when ctx is cancelled.
+func (r *Runner) Events(ctx context.Context, after uint64) <-chan Event {
+	return r.outbox.events.subscribe(ctx, after)
+}
 
 // Run opens what is needed, meets the other members, and announces what this
 // node comes to own, until ctx is cancelled. Then it hands every address over,
@@ -119,7 +122,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	logging, endLogging := context.WithCancel(context.Background())
 	logged, ended := make(chan struct{}), make(chan error, 1)
 	go func() { defer close(logged); r.config.log.Run(logging) }()
-	go func() { ended <- newLoop(r).run(ctx) }()
+	go func() { ended <- newLoop(&r.config, r.settings, &r.inbox, &r.outbox).run(ctx) }()
 	defer func() { endLogging(); <-logged }()
 	select {
 	case err := <-ended:

@@ -147,27 +147,26 @@ type snapshot struct {
 	taken   time.Time
 }
 
-// Status returns what the Runner knows and does now.
-func (r *Runner) Status() *Status {
-	snap := r.status.Load()
+// status returns what the snapshot shows of a node with that configuration.
+func (snap *snapshot) status(c *Config) *Status {
 	in, state := &snap.input, snap.state
 	status := &Status{
-		Node: r.config.Name, Draining: in.Draining, Fenced: state.Fence() != core.Valid,
-		Segment: in.Segment, LogDropped: r.config.log.Dropped(), view: state.View,
+		Node: c.Name, Draining: in.Draining, Fenced: state.Fence() != core.Valid,
+		Segment: in.Segment, LogDropped: c.log.Dropped(), view: state.View,
 	}
 	if in.Facts != nil {
 		status.Links = slices.Clone(in.Facts.Links)
 	}
-	if counter, ok := r.config.Announcer.(interface{ Stats() announce.Stats }); ok {
+	if counter, ok := c.Announcer.(interface{ Stats() announce.Stats }); ok {
 		status.Wire = counter.Stats()
 	}
-	if sg, ok := r.config.Segment.(interface {
+	if sg, ok := c.Segment.(interface {
 		Stats() segment.Stats
 		Realtime() bool
 	}); ok {
 		status.Beats, status.Realtime = sg.Stats(), sg.Realtime()
 	}
-	status.Members = snap.members(r.config.Name)
+	status.Members = snap.members()
 	for _, service := range snap.catalog.services {
 		status.Services = append(status.Services, ServiceStatus{
 			Name: service.Name, Addresses: snap.catalog.allocation.Addresses(service.Name), Health: in.Health[service.Name],
@@ -192,7 +191,7 @@ func (r *Runner) Status() *Status {
 }
 
 // members returns the live members by name, the node itself among them.
-func (snap *snapshot) members(self string) []Member {
+func (snap *snapshot) members() []Member {
 	var all []Member
 	for o := range snap.state.View.Offers() {
 		m := Member{Name: o.Node, Offered: o.Instance != 0}

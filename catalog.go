@@ -5,37 +5,14 @@ import (
 	"hash/fnv"
 	"io"
 	"math"
-	"net/netip"
 	"slices"
 	"strconv"
 
 	"github.com/l2vip/l2vip/announce"
-	"github.com/l2vip/l2vip/health"
 	"github.com/l2vip/l2vip/internal/conferr"
 	"github.com/l2vip/l2vip/internal/core"
 	"github.com/l2vip/l2vip/pool"
 )
-
-// Service is what addresses are for.
-type Service struct {
-	// Name is the service's name, unique and alike on all nodes. It defaults to
-	// its first explicit address, and is required without one.
-	Name string
-	// Addresses are the addresses that are asked for by name.
-	Addresses []netip.Addr
-	// Pool is the pool from which Count addresses are allocated automatically,
-	// instead of Addresses. With a Count, empty stands for the first pools that
-	// have room and allow it.
-	Pool string
-	// Count is how many addresses to allocate. Zero stands for one if there is
-	// a Pool.
-	Count int
-	// Reserved keeps the place of a service that was removed: its addresses
-	// are allocated, so that those of others do not move, and never announced.
-	Reserved bool
-	// Health says whether this node can serve it. Nil means that it always can.
-	Health health.Source
-}
 
 // catalog is the services with everything that follows from them and from the
 // configuration: which addresses there are, and what this node may do for each. It is
