@@ -69,6 +69,10 @@ const (
 // bytes.
 const maxName = 512
 
+// maxTerm bounds the terms that are taken from the network, so that there is always a
+// higher one for the next claim.
+const maxTerm = 1 << 62
+
 // minEntry is the size of the smallest entry with its tag, in bytes, so that
 // room is not made for entries that cannot be there.
 const minEntry = 8
@@ -237,7 +241,7 @@ func (o *Offer) decodeEntry(f field) error {
 		case fieldHolds:
 			e.Holds, err = f.bool()
 		case fieldTerm:
-			e.Term, err = f.varint(math.MaxUint64)
+			e.Term, err = f.varint(maxTerm)
 		case fieldFrom:
 			e.From, err = f.text()
 		case fieldIsolated:

@@ -110,7 +110,7 @@ func aWireOffer(t *rapid.T) election.Offer {
 			Addr: addr, Service: name.Draw(t, "service"),
 			Reason: election.Reason(rapid.Uint8().Draw(t, "reason")),
 			Weight: rapid.Uint32().Draw(t, "weight"), Settled: rapid.Bool().Draw(t, "settled"),
-			Holds: rapid.Bool().Draw(t, "holds"), Term: rapid.Uint64().Draw(t, "term"),
+			Holds: rapid.Bool().Draw(t, "holds"), Term: rapid.Uint64Range(0, 1<<62).Draw(t, "term"),
 			From: name.Draw(t, "from"), Isolated: rapid.Bool().Draw(t, "isolated"),
 		})
 	}

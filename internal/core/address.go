@@ -70,7 +70,9 @@ type AddressState struct {
 	pausedUntil time.Duration
 	// sawHolder says that this node has seen a holder, itself or another, without a
 	// break until now: a claim need not be probed.
-	sawHolder bool
+	// The last one is lastHolder.
+	sawHolder  bool
+	lastHolder string
 	// term is what a node that gave the address up to another has raised it to.
 	term uint64
 	// interfaces are those that the address was last assigned with: one that no
@@ -199,7 +201,7 @@ func (s *step) see(t *turn) {
 	case s.blind(t):
 		t.sawHolder = false
 	case t.d.Holder != "":
-		t.sawHolder = true
+		t.sawHolder, t.lastHolder = true, t.d.Holder
 	}
 }
 
@@ -218,9 +220,11 @@ func (s *step) blind(t *turn) bool {
 	return false
 }
 
-// takeover reports whether the owner may claim without a probe.
+// takeover reports whether the owner may claim without a probe. What the last holder
+// gave it up for must be known: a foreign station may use the address.
 func (s *step) takeover(t *turn) bool {
-	return t.d.Takeover && t.sawHolder && s.after.fence.state == Valid
+	e, _ := s.after.View.Entry(t.lastHolder, t.info.Addr)
+	return t.d.Takeover && t.sawHolder && s.after.fence.state == Valid && e.Reason != election.Unconfirmed
 }
 
 // standby claims an address that this node is to own.

@@ -51,6 +51,10 @@ func (s *step) fence(before fence) fence {
 		f.state = Resyncing // from the next turn on: its question is not out yet
 		s.wakeAt(f.since + resyncTimeout)
 	case Resyncing:
+		if s.Now > f.since+resyncTimeout+resyncTimeout/2 {
+			f.since = s.Now // this process did not run again
+			f.epoch++
+		}
 		waiting := slices.ContainsFunc(f.members, func(name string) bool { return !s.resynced(&f, name) })
 		if waiting && s.Now < f.since+resyncTimeout {
 			s.wakeAt(f.since + resyncTimeout)

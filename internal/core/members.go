@@ -184,9 +184,11 @@ func (s *step) offer(m *Member) election.Offer {
 		on.apply(&e)
 		if !current {
 			// Nothing is claimed that it may hold, nor given up to it for what it
-			// said before: it may have been cut off since.
+			// said before: it may have been cut off since. If it holds something else
+			// than it offered, it may be a successor: it is waited for as before.
 			e.Holds = e.Holds && !nothing
-			if (!e.Holds || answers) && e.Reason == election.Offered {
+			claims := !nothing && !m.Peer.HoldsAsOffered
+			if (answers || !e.Holds && !claims) && e.Reason == election.Offered {
 				e.Reason = election.Unconfirmed
 			}
 		}
