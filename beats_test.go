@@ -20,6 +20,10 @@ import (
 // time to notice it, and a few milliseconds to act.
 var noticed = l2vip.Fast().Detection() + 6*time.Millisecond
 
+// deafNoticed is within what time a deaf holder is replaced in that profile: two beats
+// of members that hold nothing must be missing, and then it asks and says so.
+const deafNoticed = 250 * time.Millisecond
+
 // beating gives a node the profile Fast.
 func beating(_ int, c *l2vip.Config) { c.Profile = l2vip.Fast() }
 
@@ -99,7 +103,9 @@ func TestFollowerThatIsCutOffChangesNothing(t *testing.T) {
 	}
 }
 
-func TestHolderThatWasCutOffForAMomentLosesToTheTaker(t *testing.T) {
+// A holder that was cut off for so short that it has not noticed saw more members than
+// the one that took over: one of the two keeps the address, and announces last.
+func TestHolderThatWasCutOffForAMoment(t *testing.T) {
 	for _, d := range []time.Duration{5, 15, 20, 50, 100, 200, 300, 390, 410, 500, 700} {
 		t.Run((d * time.Millisecond).String(), func(t *testing.T) {
 			beat(t, []int{2, 3, 5}, func(c *cluster) {
@@ -108,11 +114,14 @@ func TestHolderThatWasCutOffForAMomentLosesToTheTaker(t *testing.T) {
 				require.LessOrEqual(c, none, noticed)
 				require.Zero(c, several)
 				taker := c.lan.last(vip)
-				require.Equal(c, d > 14, taker != cut.name)
-				c.heal()
-				time.Sleep(time.Second)
-				require.Equal(c, taker, c.holder().name, "and it announced last")
-				require.Equal(c, taker, c.story(10*time.Second, func() {}))
+				require.Equal(c, d > l2vip.Fast().Detection()/time.Millisecond, taker != cut.name)
+				_, several = c.gap(time.Second, c.heal)
+				require.LessOrEqual(c, several, 10*time.Millisecond, "settled within an exchange of beats")
+				holder := c.holder().name
+				if d >= 300 || taker == cut.name {
+					require.Equal(c, taker, holder)
+				}
+				require.Equal(c, holder, c.story(10*time.Second, func() {}))
 			})
 		})
 	}
@@ -150,13 +159,13 @@ func TestPartialCuts(t *testing.T) {
 
 // A holder that hears nothing answers nothing: no request reaches it.
 func TestDeafHolderIsReplacedAndAnnouncesNothing(t *testing.T) {
-	for _, d := range []time.Duration{100 * time.Millisecond, 5 * time.Second, time.Minute} {
+	for _, d := range []time.Duration{300 * time.Millisecond, 5 * time.Second, time.Minute} {
 		t.Run(d.String(), func(t *testing.T) {
 			beat(t, []int{2, 3, 5}, func(c *cluster) {
 				deaf := c.holder()
 				none, several := c.gap(d, func() { c.deafen(deaf, true) })
 				c.Logf("no node answered for %v", none)
-				require.LessOrEqual(c, none, l2vip.Fast().Detection()+20*time.Millisecond)
+				require.LessOrEqual(c, none, deafNoticed)
 				require.Zero(c, several)
 				successor := c.holder()
 				require.NotEqual(c, deaf.name, successor.name)
@@ -338,7 +347,7 @@ func TestBeatsKeepTheLeaseOfAStarvedLoop(t *testing.T) {
 
 func TestNodeThatReturnsIsACandidateWithinASecond(t *testing.T) {
 	for name, silence := range map[string]func(*cluster, *node){"cut": (*cluster).cut, "unplugged": (*cluster).unplug} {
-		for _, d := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 2 * time.Minute} {
+		for _, d := range []time.Duration{300 * time.Millisecond, 2 * time.Second, 2 * time.Minute} {
 			t.Run(fmt.Sprintf("%s %v", name, d), func(t *testing.T) {
 				beat(t, []int{2, 3, 5}, func(c *cluster) {
 					back := c.holder()

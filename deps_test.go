@@ -16,12 +16,14 @@ func TestDirections(t *testing.T) {
 	// For each package, the packages of the module that it may depend on.
 	shared := []string{"/internal/conferr", "/internal/clock", "/internal/fields", "/internal/neighbor"}
 	rules := map[string][]string{
-		"":                                    {"/pool", "/election", "/election/heartbeat", "/health", "/announce"},
+		"":                                    {"/pool", "/election", "/election/segment", "/health", "/announce", "/internal/core", "/internal/asynclog"},
+		"/internal/core":                      {"/pool", "/election", "/election/segment", "/health", "/announce"},
+		"/internal/asynclog":                  {},
 		"/pool":                               {},
 		"/pool/manifest":                      {"/pool"},
 		"/election":                           {},
-		"/election/gossip":                    {"/election"},
-		"/election/heartbeat":                 {},
+		"/election/gossip":                    {"/election", "/internal/asynclog"},
+		"/election/segment":                   {"/election"},
 		"/health":                             {},
 		"/announce":                           {},
 		"/internal/clock":                     {},
@@ -39,6 +41,15 @@ func TestDirections(t *testing.T) {
 				require.Contains(t, append(allowed, shared...), rest, "%s%s must not depend on it", module, pkg)
 			}
 		}
+	}
+}
+
+// The core decides by what it is given, and nothing else.
+func TestCoreIsPure(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{join .Imports " "}}`, "./internal/core").Output()
+	require.NoError(t, err)
+	for _, dep := range strings.Fields(string(out)) {
+		require.NotContains(t, []string{"sync", "sync/atomic", "context", "log", "log/slog", "os", module + "/internal/clock"}, dep)
 	}
 }
 

@@ -255,6 +255,12 @@ func (st *station) set(change func(*station)) {
 	st.wake()
 }
 
+func (s *lan) locked(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
 func (st *station) wake() {
 	select {
 	case st.changed <- struct{}{}:
@@ -262,16 +268,11 @@ func (st *station) wake() {
 	}
 }
 
-// Renew takes the time from when it was called, though the gate be shut: a process
-// may be stopped in the middle of it.
 func (st *station) Renew(d time.Duration) {
-	until := clock.Now() + d
+	st.lan.locked(func() { st.lease = clock.Now() + d })
 	if !st.beating.Load() {
-		st.gate.pass()
+		st.gate.pass() // this is what the loop does most often
 	}
-	st.lan.mu.Lock()
-	defer st.lan.mu.Unlock()
-	st.lease = until
 }
 
 func (st *station) Set(assignments []announce.Assignment) error {
