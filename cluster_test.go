@@ -188,8 +188,12 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 // run runs the Runner of a node.
 func (c *cluster) run(n *node) {
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- n.Run(ctx) }()
+	ended, process := make(chan error, 1), n.process
+	go func() {
+		err := n.Run(ctx)
+		process.Kill()
+		ended <- err
+	}()
 	n.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-ended

@@ -115,8 +115,9 @@ type station struct {
 	told        map[netip.Addr]announce.Assignment // what was announced last
 	at          map[netip.Addr]time.Time           // when its claim was announced first
 	rivals      map[netip.Addr]seen
-	kernel      bool                 // the kernel of its host answers for the addresses
-	alone       map[*memnet.Link]int // for how many ticks it has heard no station
+	kernel      bool                  // the kernel of its host answers for the addresses
+	alone       map[*memnet.Link]int  // for how many ticks it has heard no station
+	clients     map[*memnet.Link]bool // that the client was heard
 }
 
 // seen is what a station has seen of others that claim an address.
@@ -149,7 +150,7 @@ func (s *lan) station(name string, m *memnet.Station, p *memnet.Process) *statio
 	st := &station{
 		lan: s, name: name, process: p, links: s.onLinks[m], changed: make(chan struct{}, 1),
 		probed: make(map[netip.Addr]probed), told: make(map[netip.Addr]announce.Assignment), at: make(map[netip.Addr]time.Time),
-		rivals: make(map[netip.Addr]seen), alone: make(map[*memnet.Link]int),
+		rivals: make(map[netip.Addr]seen), alone: make(map[*memnet.Link]int), clients: make(map[*memnet.Link]bool),
 	}
 	if i := slices.IndexFunc(s.stations, func(former *station) bool { return former.name == name }); i >= 0 {
 		s.stations[i] = st
@@ -283,12 +284,14 @@ func (st *station) Set(assignments []announce.Assignment) error {
 	return nil
 }
 
-// Stations returns the clients on a link.
+// Stations returns the clients that were ever heard on a link.
 func (st *station) Stations(link int) (all []announce.Station) {
 	st.lan.mu.Lock()
 	defer st.lan.mu.Unlock()
 	for i, l := range st.links {
-		if client := st.lan.clients[i]; l.Index() == link && client.Up() {
+		client := st.lan.clients[i]
+		st.clients[l] = st.clients[l] || l.Hears(client)
+		if l.Index() == link && st.clients[l] {
 			all = append(all, announce.Station{Addr: client.Addrs()[0], HardwareAddr: client.HardwareAddr()})
 		}
 	}
@@ -332,7 +335,8 @@ func (st *station) listen() {
 			answers[l] = true
 		}
 	}
-	for _, l := range st.links {
+	for i, l := range st.links {
+		st.clients[l] = st.clients[l] || l.Hears(st.lan.clients[i])
 		st.alone[l]++
 		heard := slices.ContainsFunc(st.lan.clients, l.Hears)
 		for _, other := range st.lan.stations {
