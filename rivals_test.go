@@ -113,7 +113,7 @@ func TestIsolationIsOverSomeTimeAfterTheHeal(t *testing.T) {
 func (c *cluster) printer() *station {
 	st := c.lan.stranger("printer")
 	st.set(func(st *station) {
-		st.running, st.lease = true, time.Duration(1<<62)
+		st.running, st.lease = true, time.Now().Add(1<<62)
 		st.assignments = answer(vip)
 		st.announces(vip)
 	})

@@ -198,7 +198,7 @@ func TestAddressOfAStrangerIsDisputed(t *testing.T) {
 		c.settle()
 		stranger := c.lan.stranger("printer")
 		stranger.set(func(st *station) {
-			st.running, st.lease = true, time.Duration(1<<62)
+			st.running, st.lease = true, time.Now().Add(1<<62)
 			st.assignments = answer(vip)
 		})
 		for _, n := range c.nodes {

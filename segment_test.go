@@ -14,7 +14,6 @@ import (
 	"github.com/l2vip/l2vip"
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election/segment"
-	"github.com/l2vip/l2vip/internal/clock"
 	"github.com/l2vip/l2vip/internal/testnet/memnet"
 )
 
@@ -109,7 +108,7 @@ type station struct {
 
 	// All below is guarded by the lan's lock.
 	running     bool
-	lease       time.Duration
+	lease       time.Time
 	assignments []announce.Assignment
 	probed      map[netip.Addr]probed
 	told        map[netip.Addr]announce.Assignment // what was announced last
@@ -189,7 +188,7 @@ func (s *lan) answeringOn(side int, addr netip.Addr) []string {
 // answersOn returns the links on which the station answers for the address, by
 // network; nil where it does not. The lock is held.
 func (st *station) answersOn(addr netip.Addr) []*memnet.Link {
-	if !st.running || !st.process.Runs() || clock.Now() >= st.lease {
+	if !st.running || !st.process.Runs() || !time.Now().Before(st.lease) {
 		return nil
 	}
 	for i := range st.assignments {
@@ -270,7 +269,7 @@ func (st *station) wake() {
 }
 
 func (st *station) Renew(d time.Duration) {
-	st.lan.locked(func() { st.lease = clock.Now() + d })
+	st.lan.locked(func() { st.lease = time.Now().Add(d) })
 	if !st.beating.Load() {
 		st.gate.pass() // this is what the loop does most often
 	}
@@ -480,7 +479,7 @@ func (st *station) announce(a *announce.Assignment) {
 	if told.Claim == a.Claim && told.Defense == a.Defense {
 		return
 	}
-	if a.Quiet || clock.Now() >= st.lease {
+	if a.Quiet || !time.Now().Before(st.lease) {
 		if told.Claim == a.Claim {
 			st.told[a.Addr] = *a
 		}

@@ -31,6 +31,7 @@ const (
 type ethernetLoop struct {
 	*Segment
 	core    *core
+	clock   clock.Reader
 	ports   map[int]*ethernetPort
 	arrived chan struct{} // something was read
 	signal  chan struct{} // something was set or posted
@@ -87,6 +88,7 @@ func (e *ethernetLoop) loop(ctx context.Context, report func(Report)) {
 	expected := e.now()
 	e.sync(expected)
 	for woken := false; ctx.Err() == nil; {
+		e.clock.Forget()
 		now, epoch := e.now(), e.current().Epoch
 		if now-expected > e.config.Interval || epoch != e.core.epoch {
 			pause(ctx, timer, settleTime)
@@ -125,7 +127,7 @@ func (e *ethernetLoop) loop(ctx context.Context, report func(Report)) {
 }
 
 // now is the time of the core.
-func (e *ethernetLoop) now() time.Duration { return clock.Now() - e.core.origin }
+func (e *ethernetLoop) now() time.Duration { return e.clock.Now() - e.core.origin }
 
 // pause waits.
 func pause(ctx context.Context, timer *time.Timer, d time.Duration) {
@@ -239,13 +241,13 @@ func (e *ethernetLoop) send(link int, to hardwareAddr, payload []byte, beat bool
 	if p == nil {
 		return false
 	}
-	began := clock.Now()
+	began := e.now()
 	e.out = appendEthernet(e.out[:0], to, p.link.HardwareAddr, payload)
 	if _, err := p.Write(e.out); err != nil {
 		return false
 	}
 	if beat && e.sent != nil {
-		e.sent(clock.Now() - began)
+		e.sent(e.now() - began)
 	}
 	return true
 }
