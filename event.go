@@ -61,6 +61,10 @@ const (
 	MemberSilent Kind = "member-silent"
 	// MemberOffered: Node's offer is known; from now on it counts in decisions.
 	MemberOffered Kind = "member-offered"
+	// BeatsMissing: Node's beats do not arrive any more, though its host is heard on the
+	// segment and the Membership knows that its process runs: something filters them
+	// out. Until they are back the Membership alone tells whether it is alive.
+	BeatsMissing Kind = "beats-missing"
 	// ConfigDiffers: Node is configured differently from this node.
 	ConfigDiffers Kind = "config-differs"
 	// NameConflict: Node's name is used by another live node as well, which is known by
@@ -99,7 +103,7 @@ type Event struct {
 // level is how urgently a log tells of the event.
 func (ev Event) level() slog.Level {
 	switch ev.Kind {
-	case AddressDisputed, ConfigDiffers, Contested, KernelAnswers, LeaseLost, NameConflict, RivalSighted:
+	case AddressDisputed, BeatsMissing, ConfigDiffers, Contested, KernelAnswers, LeaseLost, NameConflict, RivalSighted:
 		return slog.LevelWarn
 	case OfferChanged:
 		switch ev.Reason {
@@ -176,7 +180,7 @@ var kinds = map[core.Kind]Kind{
 	core.OfferChanged: OfferChanged, core.HealthChanged: HealthChanged, core.DisputedBy: AddressDisputed,
 	core.ForeignStation: RivalSighted, core.KernelAnswers: KernelAnswers, core.Defended: Defended, core.ConflictOver: RivalGone,
 	core.MemberJoined: MemberJoined, core.MemberOffered: MemberOffered, core.MemberLeft: MemberLeft, core.MemberSilent: MemberSilent,
-	core.ConfigDiffers: ConfigDiffers, core.NameConflict: NameConflict, core.LeaseLost: LeaseLost, core.LeaseRegained: LeaseRegained,
+	core.BeatsMissing: BeatsMissing, core.ConfigDiffers: ConfigDiffers, core.NameConflict: NameConflict, core.LeaseLost: LeaseLost, core.LeaseRegained: LeaseRegained,
 }
 
 // eventOf returns the event that a transition is, and whether it is one.

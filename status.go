@@ -57,6 +57,9 @@ type Member struct {
 	Name string
 	// Offered says that its offer is known.
 	Offered bool
+	// Beats says that its beats are heard on a segment that this node shares; if not,
+	// the Membership alone tells that it is live.
+	Beats bool
 	// ConfigDiffers says that it is configured differently from this node.
 	ConfigDiffers bool
 	// Holds is how many addresses it holds.
@@ -195,6 +198,7 @@ func (snap *snapshot) members() []Member {
 	var all []Member
 	for o := range snap.state.View.Offers() {
 		m := Member{Name: o.Node, Offered: o.Instance != 0}
+		m.Beats = slices.ContainsFunc(snap.input.Segment.Peers, func(p segment.Peer) bool { return p.Node == m.Name && p.Heard() })
 		m.ConfigDiffers = m.Offered && o.Config != snap.state.Table.Digest
 		for i := range o.Entries {
 			if o.Entries[i].Holds {

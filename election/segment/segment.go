@@ -2,6 +2,7 @@ package segment
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/l2vip/l2vip/election"
@@ -107,6 +108,11 @@ type Peer struct {
 	Interval time.Duration
 	// Rows are what is known of it on each link that it was heard on, by index.
 	Rows []Row
+}
+
+// Heard reports whether its beats arrive on a link, its own or by other members' word.
+func (p *Peer) Heard() bool {
+	return slices.ContainsFunc(p.Rows, func(r Row) bool { return r.State == Up || r.State == Suspect })
 }
 
 // Row is what is known of a member on one link.

@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/election/segment"
@@ -97,6 +98,14 @@ func (m *Member) alive(r *segment.Row, kernelAnswers bool) bool {
 		return kernelAnswers && r.Leased
 	}
 	return false
+}
+
+// filtered reports whether the member counts though its beats do not arrive where they
+// did: its host is heard there, and the membership knows that its process runs.
+func (m *Member) filtered() bool {
+	return m.Live && m.beats() && !slices.ContainsFunc(m.Peer.Rows, func(r segment.Row) bool {
+		return r.State != segment.Stalled || r.Leased
+	})
 }
 
 // presence is how a member counts for addresses on some links.
@@ -255,6 +264,9 @@ func (s *step) meet(before []Member) {
 		case !m.Live && old != nil:
 			s.tell(Transition{Kind: m.lost(old), Node: m.Name})
 		}
+		if m.filtered() {
+			s.missBeats(m.Name)
+		}
 		if m.Live && m.Known() && (old == nil || !old.Known()) {
 			s.tell(Transition{Kind: MemberOffered, Node: m.Name})
 		}
@@ -269,6 +281,33 @@ func (s *step) meet(before []Member) {
 		}
 	}
 }
+
+// beatsMissing is a member whose beats are filtered out.
+type beatsMissing struct {
+	since time.Duration
+	told  bool
+}
+
+// missBeats tells of a member whose beats have been missing for a while: until the
+// membership has noticed the same it may just have stopped.
+func (s *step) missBeats(node string) {
+	b, known := s.before.beatsMissing[node]
+	if !known {
+		b.since = s.Now
+	}
+	if !b.told && s.Now >= b.since+beatsMissingAfter {
+		b.told = true
+		s.tell(Transition{Kind: BeatsMissing, Node: node, Detail: beatsAdvice})
+	}
+	s.wakeAt(b.since + beatsMissingAfter)
+	if s.after.beatsMissing == nil {
+		s.after.beatsMissing = make(map[string]beatsMissing)
+	}
+	s.after.beatsMissing[node] = b
+}
+
+// beatsAdvice is what people can do about beats that do not arrive.
+const beatsAdvice = "its host is heard on the segment, its beats are not: let frames of EtherType 0x88b5 pass; until then the membership alone tells whether it is alive"
 
 // lost is how a member went that was live before and is not any more. Where it beat,
 // it has left only if it said so on all links.

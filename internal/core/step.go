@@ -57,6 +57,8 @@ type State struct {
 	count     memberCount
 	stations  map[election.HardwareAddr]string
 	namesakes []segment.Namesake
+	// beatsMissing are the members whose beats are filtered out.
+	beatsMissing map[string]beatsMissing
 	health    map[string]health.State
 }
 

@@ -49,6 +49,11 @@ const (
 	// other members: by then they have judged it.
 	resyncTimeout = time.Second
 
+	// beatsMissingAfter is for how long a member must be live for the membership alone,
+	// though its host is heard, before people are told: the membership notices a process
+	// that stopped before that.
+	beatsMissingAfter = 3 * time.Second
+
 	// heardBack is for how long after its first beat on a link a member may not know
 	// yet whether the others hear it: three beats of a member that holds nothing.
 	heardBack = 300 * time.Millisecond

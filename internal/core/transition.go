@@ -44,6 +44,9 @@ const (
 	MemberOffered
 	MemberLeft
 	MemberSilent
+	// BeatsMissing: Node is live for the membership alone: its beats do not arrive any
+	// more, and its kernel answers.
+	BeatsMissing
 	// ConfigDiffers: Node is configured differently.
 	ConfigDiffers
 	// NameConflict: Node's name is used by another live member, at Station.

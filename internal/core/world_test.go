@@ -269,6 +269,8 @@ func (w *world) tell(t *core.Transition) string {
 		return t.Node + " has left"
 	case core.MemberSilent:
 		return t.Node + " is silent"
+	case core.BeatsMissing:
+		return "the beats of " + t.Node + " are filtered out"
 	case core.ConfigDiffers:
 		return t.Node + " is configured differently"
 	case core.NameConflict:
