@@ -53,12 +53,17 @@ func (s *step) links(before []link) []link {
 	var after []link
 	for i := range s.Facts.Links {
 		f := &s.Facts.Links[i]
-		at := slices.IndexFunc(before, func(l link) bool { return l.name == f.Name })
-		l := link{name: f.Name}
+		// One that is renamed is the same; another one under its name is not.
+		var l link
+		at := slices.IndexFunc(before, func(l link) bool { return l.index == f.Index && f.Index != 0 })
+		if at < 0 {
+			at = slices.IndexFunc(before, func(l link) bool { return l.name == f.Name })
+		}
 		if at >= 0 {
 			l = before[at]
+			l.up = l.up && l.index == f.Index
 		}
-		l.index = f.Index
+		l.name, l.index = f.Name, f.Index
 		s.follow(&l, f, at >= 0 || s.before.factsAt > 0)
 		after = append(after, l)
 	}
