@@ -94,13 +94,15 @@ func (c *core) admit(now time.Duration, l *link, from hardwareAddr, f *frame) {
 			return
 		}
 		name := string(f.sender)
-		m = &member{name: name, instance: f.instance, tag: tagOf(name, f.instance), own: name == c.self, interval: c.config.Idle}
+		m = &member{name: name, instance: f.instance, tag: tagOf(name, f.instance), own: name == c.self}
+		m.interval = c.config.Idle
 		c.members = append(c.members, m)
 		c.byName[name] = append(c.byName[name], m)
 	}
 	r := m.row(l)
 	if r == nil {
-		r = &row{link: l, interval: c.config.Idle, upSince: now}
+		r = &row{link: l, upSince: now}
+		r.interval = c.config.Idle
 		m.addRow(r)
 	}
 	r.hw, r.origin, r.sequence = from, f.link, f.sequence

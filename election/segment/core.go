@@ -32,7 +32,6 @@ type output interface {
 // concurrent use. Times are positive, and count from any moment, which origin is by the
 // clock of package internal/clock.
 type core struct {
-	origin time.Duration
 	config Config
 	codec  *codec
 	out    output
@@ -40,14 +39,9 @@ type core struct {
 	logger *slog.Logger
 	count  *counters
 
-	self     string
-	name     []byte // self
-	instance uint64
-	tag      tag
-	port     uint16 // that is open while this process runs; zero if none is
-	sequence uint64
-	said     *statement // what this member says of itself
-	epoch    uint64     // what is heard counts for it
+	identity
+	said  *statement // what this member says of itself
+	epoch uint64     // what is heard counts for it
 
 	links   []*link
 	members []*member
@@ -55,6 +49,23 @@ type core struct {
 	proofs  map[hardwareAddr]*proofCount
 	changed bool // the report has
 
+	schedule
+	scratch
+}
+
+// identity is who this member is.
+type identity struct {
+	self     string
+	name     []byte // self
+	instance uint64
+	tag      tag
+	port     uint16 // that is open while this process runs; zero if none is
+	sequence uint64 // of the last frame
+	origin   time.Duration
+}
+
+// schedule is when the core has something to do.
+type schedule struct {
 	dirty    bool          // review is due whatever the time
 	due      time.Duration // when review is due
 	beatAt   time.Duration // when the next beat is due
@@ -62,8 +73,10 @@ type core struct {
 	push     bool          // the offer goes out before the next beat
 	expected time.Duration // when advance was to be called; zero before the first time
 	late     lateness
+}
 
-	// What is used again and again.
+// scratch is what is used again and again.
+type scratch struct {
 	in     frame
 	buffer []byte
 	list   []byte
@@ -77,8 +90,8 @@ func newCore(c Config, local *election.Local, out output, random func() uint64, 
 	}
 	return &core{
 		config: c, codec: codec, out: out, random: random, logger: c.Logger, count: count,
-		self: local.Name, name: []byte(local.Name), instance: local.Instance, tag: tagOf(local.Name, local.Instance), said: new(statement),
-		byName: make(map[string][]*member), proofs: make(map[hardwareAddr]*proofCount),
+		identity: identity{self: local.Name, name: []byte(local.Name), instance: local.Instance, tag: tagOf(local.Name, local.Instance)},
+		said:     new(statement), byName: make(map[string][]*member), proofs: make(map[hardwareAddr]*proofCount),
 	}, nil
 }
 

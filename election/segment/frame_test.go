@@ -173,8 +173,8 @@ func FuzzReceive(f *testing.F) {
 		h := s.member("node-0", Config{})
 		h.offer(100, true)
 		l := h.core.links[0]
-		m := &member{name: "node-1", instance: 5, tag: tagOf("node-1", 5), interval: time.Second, heard: s.now}
-		m.addRow(&row{link: l, hw: station, origin: 1, sequence: 1, heard: s.now, interval: time.Second})
+		m := &member{name: "node-1", instance: 5, tag: tagOf("node-1", 5), lastBeat: lastBeat{interval: time.Second, heard: s.now}}
+		m.addRow(&row{link: l, hw: station, origin: 1, sequence: 1, heardOn: heardOn{heard: s.now, interval: time.Second}})
 		h.core.members, h.core.byName["node-1"] = []*member{m}, []*member{m}
 		for range 100 {
 			if len(b) < 2 {

@@ -20,7 +20,16 @@ type member struct {
 	superseded bool
 	rows       []*row // by index of the link
 
-	// What its last beat said.
+	lastBeat
+
+	offer    *election.Offer // as far as its beats have told of it
+	held     uint64          // the digest of what that says is held
+	arrived  *election.Offer // one of which no beat has told yet
+	transfer transfer
+}
+
+// lastBeat is what the last beat of a member said, on whatever link.
+type lastBeat struct {
 	sequence   uint64
 	heard      time.Duration
 	interval   time.Duration
@@ -32,11 +41,6 @@ type member struct {
 	revision   uint64
 	digest     uint64
 	epoch      uint64 // of this member, then
-
-	offer    *election.Offer // as far as its beats have told of it
-	held     uint64          // the digest of what that says is held
-	arrived  *election.Offer // one of which no beat has told yet
-	transfer transfer
 }
 
 // row is a member on one link. Its state changes in one place, change:
@@ -61,22 +65,28 @@ type row struct {
 	origin   uint32       // the member's own number for the link
 	sequence uint64       // the highest seen
 
-	// What its last beat on the link said.
-	heard    time.Duration
-	interval time.Duration
-	addr     netip.Addr
-	isolated bool
-
+	heardOn
 	hearsUs hearsUs
 	upSince time.Duration // since when hearsUs may be told
 
 	state     PeerState
 	diagnosis diagnosis
+	leased    bool
 	missedAt  time.Duration // when it began to be asked for without any answer since
 	again     time.Duration // before this it is not asked for again
-	leased    bool
+	inquiry
+}
 
-	// While it is asked for.
+// heardOn is what the last beat of a member on a link said.
+type heardOn struct {
+	heard    time.Duration
+	interval time.Duration
+	addr     netip.Addr
+	isolated bool
+}
+
+// inquiry is what comes of asking for a member on a link.
+type inquiry struct {
 	asking     bool
 	asked      time.Duration
 	until      time.Duration // when it is judged
