@@ -127,9 +127,9 @@ type Offer struct {
 	// Node is the member's name, unique in the cluster, of 1 to 512 bytes.
 	Node string
 	// Instance tells the starts of one node apart; a later start has a higher
-	// one. The membership engine sets it, because only that can order starts.
+	// one. It is the same whichever way the offer travels.
 	Instance uint64
-	// Revision counts the offers of an instance. The membership engine sets it.
+	// Revision counts the offers of an instance.
 	Revision uint64
 	// Config is a digest of what must be configured alike on all members.
 	Config uint64
