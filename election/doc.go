@@ -24,7 +24,8 @@
 // it is a candidate, even if another would rank before it, until a candidate
 // that ranks before it is Settled: that one gets the address by a hand-over.
 //
-// Nobody owns anything while fewer members are live than the [Policy] asks for.
+// An address has no owner while fewer members have it configured, and are heard where
+// its clients are, than the [Policy] asks for.
 //
 // # Claims
 //
