@@ -207,6 +207,9 @@ func (c *core) change(now time.Duration, m *member, r *row, to PeerState, why di
 func (c *core) hear(now time.Duration, m *member, r *row, f *frame) {
 	r.heard, r.again = now, 0
 	c.change(now, m, r, Up, isHeard)
+	if r.isolated && !f.isolated {
+		r.hearsUs, r.upSince = unknown, now // its link has just come up: this member is to prove itself there
+	}
 	if addr := f.addr(); r.addr != addr || r.isolated != f.isolated {
 		r.addr, r.isolated = addr, f.isolated
 		c.changed, c.dirty = true, true
