@@ -61,6 +61,9 @@ const (
 	meet = time.Second
 	// loner is after how long a node that is alone is known to hear no station.
 	loner = 4 * time.Second
+	// counted is after how long a membership alone has missed all that are apart: it
+	// does so one after the other, and some that claim meanwhile count too many.
+	counted = time.Second
 	// lately is what a holder means when it tells how many members it saw lately.
 	lately = 12 * time.Second
 	// overlap is for how long a holder that is alive may still answer when its
@@ -420,11 +423,11 @@ func (c *chaos) meets() {
 func (c *chaos) mayLose() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sitting == nil || 2*c.seen() > len(c.nodes) {
-		return
-	}
 	for _, since := range c.apart {
-		if time.Since(since) < loner {
+		apart := time.Since(since)
+		switch {
+		case c.sitting == nil:
+		case 2*c.seen() <= len(c.nodes) && apart < loner, c.engines == gossipAlone && apart < counted:
 			c.sitting = nil
 		}
 	}

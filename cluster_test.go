@@ -160,8 +160,10 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 		Name: n.name, Interfaces: []string{"eth0"}, Announcer: n.station,
 		Services: []l2vip.Service{{Name: "web", Addresses: []netip.Addr{vip}, Health: n.app}},
 	}
+	var log *slog.Logger
 	if *clusterLog {
-		config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.name)
+		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.name)
+		config.Logger = log
 	}
 	if configure != nil {
 		configure(i, &config)
@@ -177,7 +179,7 @@ func (c *cluster) start(i int, configure func(i int, c *l2vip.Config)) {
 	case c.engines == gossipAlone || config.Membership == l2vip.Alone:
 		config.Segment = l2vip.NoSegment
 	default:
-		config.Segment = gatedSegment{c.segment(n, config.Profile, config.Logger), n.station}
+		config.Segment = gatedSegment{c.segment(n, config.Profile, log), n.station}
 	}
 	var err error
 	n.Runner, err = l2vip.New(config)

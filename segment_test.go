@@ -110,6 +110,7 @@ type station struct {
 	running     bool
 	lease       time.Time
 	assignments []announce.Assignment
+	probing     map[netip.Addr]probing
 	probed      map[netip.Addr]probed
 	told        map[netip.Addr]announce.Assignment // what was announced last
 	at          map[netip.Addr]time.Time           // when its claim was announced first
@@ -132,12 +133,18 @@ type probed struct {
 	rival  net.HardwareAddr
 }
 
+// probing is a probe under way.
+type probing struct {
+	claim uint64
+	end   time.Time
+}
+
 const (
 	// probeTime is how long a probe takes.
 	probeTime = 250 * time.Millisecond
 	// tick is how often a station that answers listens whether it is alone:
 	// silentTicks in a row tell it. Every rivalTicks it asks for rivals.
-	tick                    = 280 * time.Millisecond // longer than a probe
+	tick                    = 280 * time.Millisecond
 	silentTicks, rivalTicks = 2, 36
 )
 
@@ -148,7 +155,7 @@ func (s *lan) station(name string, m *memnet.Station, p *memnet.Process) *statio
 	defer s.mu.Unlock()
 	st := &station{
 		lan: s, name: name, process: p, links: s.onLinks[m], changed: make(chan struct{}, 1),
-		probed: make(map[netip.Addr]probed), told: make(map[netip.Addr]announce.Assignment), at: make(map[netip.Addr]time.Time),
+		probing: make(map[netip.Addr]probing), probed: make(map[netip.Addr]probed), told: make(map[netip.Addr]announce.Assignment), at: make(map[netip.Addr]time.Time),
 		rivals: make(map[netip.Addr]seen), alone: make(map[*memnet.Link]int), clients: make(map[*memnet.Link]bool),
 	}
 	if i := slices.IndexFunc(s.stations, func(former *station) bool { return former.name == name }); i >= 0 {
@@ -306,8 +313,8 @@ func (st *station) Run(ctx context.Context, report func(announce.Facts)) error {
 		var due <-chan time.Time
 		if st.process.Runs() {
 			report(st.facts())
-			if st.probing() {
-				due = time.After(probeTime)
+			if at := st.probeEnd(); !at.IsZero() {
+				due = time.After(time.Until(at))
 			}
 		}
 		select {
@@ -391,11 +398,22 @@ func (st *station) announces(addr netip.Addr) {
 	}
 }
 
-// probing reports whether a probe is under way.
-func (st *station) probing() bool {
+// probeEnd returns when the next probe is over; zero if none is under way.
+func (st *station) probeEnd() (end time.Time) {
 	st.lan.mu.Lock()
 	defer st.lan.mu.Unlock()
-	return slices.ContainsFunc(st.assignments, st.probes)
+	for _, a := range st.assignments {
+		if !st.probes(a) {
+			continue
+		}
+		if p := st.probing[a.Addr]; p.claim != a.Claim || p.end.IsZero() {
+			st.probing[a.Addr] = probing{a.Claim, time.Now().Add(probeTime)}
+		}
+		if at := st.probing[a.Addr].end; end.IsZero() || at.Before(end) {
+			end = at
+		}
+	}
+	return end
 }
 
 // probes reports whether the station probes for an address. The lock is held.
@@ -406,7 +424,7 @@ func (st *station) probes(a announce.Assignment) bool {
 // concludeProbes tells what became of the probes. The lock is held.
 func (st *station) concludeProbes() {
 	for _, a := range st.assignments {
-		if !st.probes(a) {
+		if !st.probes(a) || st.probing[a.Addr].claim != a.Claim || time.Now().Before(st.probing[a.Addr].end) {
 			continue
 		}
 		outcome := probed{a.Claim, announce.Clear, nil}
