@@ -75,6 +75,7 @@ func TestAnnouncementMovesAnEntry(t *testing.T) {
 }
 
 func TestArping(t *testing.T) {
+	t.Parallel()
 	path := tool(t, "arping")
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{}, answering(vip)...)
@@ -211,6 +212,7 @@ func TestAnnouncesAtOnceInBothForms(t *testing.T) {
 }
 
 func TestNewClaimAnnouncesAgain(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{Refresh: time.Hour}, answering(vip)...)
 	announced := func(n uint64) {

@@ -250,6 +250,7 @@ func TestRemoval6(t *testing.T) {
 // On the interface an IPv6 address has a short lifetime, which follows the lease,
 // and no duplicate address detection. An address of link scope may be there, too.
 func TestBindInterface6(t *testing.T) {
+	t.Parallel()
 	b, _ := newBench6(t)
 	s := start(t, b.node, announce.Config{Bind: announce.Interface}, answering(vip6, linkVIP6)...)
 	s.ready(t, 2)

@@ -442,6 +442,7 @@ func TestBindInterface(t *testing.T) {
 // The lifetime follows the lease: it is renewed while that holds, and then the
 // kernel lets the address expire.
 func TestBindInterfaceFollowsTheLease(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{Bind: announce.Interface}, answering(vip)...)
 	s.ready(t, 1)
@@ -488,6 +489,7 @@ func TestBindInterfaceLeavesForeignAddress(t *testing.T) {
 
 // In the mode Interface the loop is not woken by what it binds itself.
 func TestBindInterfaceIsQuiet(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{Bind: announce.Interface}, answering(vip)...)
 	s.ready(t, 1)
@@ -511,6 +513,7 @@ func TestBindInterfaceIsQuiet(t *testing.T) {
 
 // Ten thousand addresses are bound without holding up the announcements of any.
 func TestManyAddresses(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	var addrs []netip.Addr
 	many := 10_000

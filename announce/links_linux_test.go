@@ -42,6 +42,7 @@ func settle(t *testing.T, b *bench, s *speaker) {
 // Down and up, carrier lost and back, another hardware address: each is a fact,
 // and neighbours are told again.
 func TestLinkChanges(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{Refresh: time.Hour}, answering(vip)...)
 	settle(t, b, s)
@@ -95,6 +96,7 @@ func TestLinkChanges(t *testing.T) {
 // same one to neighbors: each request is answered meanwhile, and nothing is
 // announced anew.
 func TestRenameWithinAPattern(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	list := answering(vip)
 	list[0].Interfaces = []string{"eth*"}
@@ -325,6 +327,7 @@ func free(t testing.TB, b *bench) {
 // host answer still; one that is a port no more announces again, also if it was
 // one only for a moment.
 func TestPortOfABridge(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	bridge(t, b, "br0")
 	s := start(t, b.node, announce.Config{Refresh: time.Hour, RivalProbe: time.Hour}, answering(vip)...)
@@ -387,6 +390,7 @@ func TestSubnetMovesToABridge(t *testing.T) {
 
 // An interface without ARP is left alone until it has ARP again.
 func TestARPOff(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{Refresh: time.Hour, RivalProbe: time.Hour}, answering(vip)...)
 	settle(t, b, s)

@@ -238,6 +238,7 @@ func TestNDPSnoopingSharedGroups(t *testing.T) {
 // Ten thousand groups on one interface are joined, reported, known to the switch,
 // and each address answers.
 func TestNDPSnoopingManyAddresses(t *testing.T) {
+	t.Parallel()
 	b, client := newNDPBench(t)
 	count := 10000
 	if !client.hearsAll {

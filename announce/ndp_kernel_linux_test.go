@@ -58,6 +58,7 @@ func exchange(t testing.TB, from *testnet.Node, to net.PacketConn) {
 // The kernel of a client finds the address, follows it to another speaker and back,
 // and finds it reachable again whenever it looks: all by its own means.
 func TestNDPKernelNeighbors(t *testing.T) {
+	t.Parallel()
 	b, client := newNDPBench(t)
 	node := client.node
 	second := b.addNode(t, "second", "2001:db8::11/64")
@@ -196,6 +197,7 @@ func TestNDPKernelDetection(t *testing.T) {
 
 // ndisc6 is the field's tool to ask for a neighbor.
 func TestNDPTools(t *testing.T) {
+	t.Parallel()
 	path, err := exec.LookPath("ndisc6")
 	if err != nil {
 		if os.Getenv("L2VIP_WIRE") == "require" {

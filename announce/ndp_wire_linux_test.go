@@ -86,6 +86,7 @@ func TestNDPAnswers(t *testing.T) {
 // Duplicate address detection is answered to all nodes, not solicited, so that who
 // has no address yet hears it (RFC 4861 section 7.2.4).
 func TestNDPAnswersDetection(t *testing.T) {
+	t.Parallel()
 	b, client := newNDPBench(t)
 	s := start(t, b.node, quiet, answering(vip6, marker6)...)
 	client.quieten(t, s, 2) // an announcement is the same frame
@@ -111,6 +112,7 @@ func TestNDPAnswersDetection(t *testing.T) {
 // What must not be answered nor believed (RFC 4861 sections 7.1.1 and 7.1.2): it is
 // dropped for the reason that is counted, and changes nothing.
 func TestNDPNeverAnswers(t *testing.T) {
+	t.Parallel()
 	b, client := newNDPBench(t)
 	at := func(n int) netip.Addr {
 		addr := vip6
@@ -309,6 +311,7 @@ func (b *bench) cable(t testing.TB, a *asker) *asker {
 // Unsolicited advertisements (RFC 4861 section 7.2.6): at once, repeated, again at
 // a new claim, and once more for a defense.
 func TestNDPAnnounces(t *testing.T) {
+	t.Parallel()
 	b, client := newNDPBench(t)
 	announced := func(n int, flags ndp.NeighborAdvertisement) {
 		t.Helper()

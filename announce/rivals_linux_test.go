@@ -22,6 +22,7 @@ import (
 // A host that is given the address says nothing by itself. It is found by asking,
 // again and again, with probes from which nobody learns anything.
 func TestSilentRivalIsFound(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, b *bench, f family) {
 		s := start(t, b.node, announce.Config{RivalProbe: 50 * time.Millisecond, Refresh: time.Hour}, answering(f.vip)...)
 		s.ready(t, 1)
@@ -76,6 +77,7 @@ func TestProbesChangeNoNeighborTable(t *testing.T) {
 
 // On the wire, too, a defense is one announcement, in its usual form.
 func TestDefenseOnTheWire(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{Refresh: time.Hour, RivalProbe: time.Hour}, answering(vip, marker)...)
 	eventually(t, func() bool { return s.Stats().Announced == 2*2*6 }, "the first ones and their repeats")
@@ -96,6 +98,7 @@ func TestDefenseOnTheWire(t *testing.T) {
 // arping of another host that has our address: its unsolicited requests and
 // replies are claims.
 func TestArpingClaimsTheAddress(t *testing.T) {
+	t.Parallel()
 	path := tool(t, "arping")
 	b := newBench(t)
 	s := start(t, b.node, announce.Config{RivalProbe: time.Hour, Refresh: time.Hour}, answering(vip)...)

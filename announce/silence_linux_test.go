@@ -16,6 +16,7 @@ func hears(f announce.Facts) bool { return len(f.Links) > 0 && !f.Links[0].Silen
 // asking the neighbors that the kernel knows; as long as they answer, a segment may
 // be as quiet as it likes.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, b *bench, f family) {
 		f.setEntry(t, b.node, f.client, b.client.node.HardwareAddr)
 		own := newStation(t, b.node) // hears what is sent, wherever it ends
@@ -57,6 +58,7 @@ func TestSilence(t *testing.T) {
 
 // Where no neighbor is known there is nobody to ask: alone, or cut off.
 func TestSilenceWithoutNeighbors(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, b *bench, f family) {
 		s := start(t, b.node, announce.Config{}, answering(f.vip)...)
 		s.await(t, silent)

@@ -65,6 +65,7 @@ func (w *warnings) logger() *slog.Logger {
 // of the values for all and for the interface counts, so that a reserved one of
 // an interface in use undoes the other.
 func TestChangedSettingsAreRepaired(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ ifname, name, value, during string }{
 		{"all", "arp_ignore", "0", "1"},
 		{"all", "arp_ignore", "6", "1"},
