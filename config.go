@@ -187,8 +187,11 @@ func (c Config) validated() (Config, error) {
 	if len(c.Key) > 0 && c.Passphrase != "" {
 		errs.Addf("Passphrase", "set together with Key; one of them is the secret")
 	}
-	if c.MinMembers < 0 {
+	switch {
+	case c.MinMembers < 0:
 		errs.Addf("MinMembers", "%d is negative", c.MinMembers)
+	case c.MinMembers > 1 && c.Membership == Alone:
+		errs.Addf("MinMembers", "%d members are never there with Alone", c.MinMembers)
 	}
 	if c.Strangers > Yield {
 		errs.Addf("Strangers", "%d is no policy: Defend or Yield", c.Strangers)
