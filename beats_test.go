@@ -32,6 +32,7 @@ func beating(_ int, c *l2vip.Config) { c.Profile = l2vip.Fast() }
 func beat(t *testing.T, sizes []int, test func(c *cluster)) {
 	run := func(e engines, n int) {
 		t.Run(fmt.Sprintf("%d nodes, %v", n, e), func(t *testing.T) {
+			t.Parallel()
 			bubble(t, func(t *testing.T) { test(newClusterOf(t, layout{engines: e}, n, beating)) })
 		})
 	}
@@ -86,7 +87,7 @@ func TestSilentHolderIsReplacedInMilliseconds(t *testing.T) {
 }
 
 func TestFollowerThatIsCutOffChangesNothing(t *testing.T) {
-	for _, d := range []time.Duration{15 * time.Millisecond, 300 * time.Millisecond, 450 * time.Millisecond, 600 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 5 * time.Minute} {
+	for _, d := range []time.Duration{15 * time.Millisecond, 300 * time.Millisecond, 450 * time.Millisecond, 600 * time.Millisecond, time.Second, 2 * time.Second, 30 * time.Second} {
 		t.Run(d.String(), func(t *testing.T) {
 			beat(t, []int{2, 3, 5}, func(c *cluster) {
 				holder, follower := c.holder(), c.follower()
@@ -159,7 +160,7 @@ func TestPartialCuts(t *testing.T) {
 
 // A holder that hears nothing answers nothing: no request reaches it.
 func TestDeafHolderIsReplacedAndAnnouncesNothing(t *testing.T) {
-	for _, d := range []time.Duration{300 * time.Millisecond, 5 * time.Second, time.Minute} {
+	for _, d := range []time.Duration{300 * time.Millisecond, 5 * time.Second, 20 * time.Second} {
 		t.Run(d.String(), func(t *testing.T) {
 			beat(t, []int{2, 3, 5}, func(c *cluster) {
 				deaf := c.holder()
@@ -180,7 +181,7 @@ func TestDeafHolderIsReplacedAndAnnouncesNothing(t *testing.T) {
 
 // A holder that no member hears stops by itself.
 func TestMuteHolderStops(t *testing.T) {
-	for _, d := range []time.Duration{100 * time.Millisecond, 5 * time.Second, time.Minute} {
+	for _, d := range []time.Duration{100 * time.Millisecond, 5 * time.Second, 20 * time.Second} {
 		t.Run(d.String(), func(t *testing.T) {
 			beat(t, []int{2, 3, 5}, func(c *cluster) {
 				mute := c.holder()
@@ -227,12 +228,13 @@ func TestDeafAndMuteFollowersTakeNothing(t *testing.T) {
 
 // What the membership says changes nothing while beats are exchanged.
 func TestMembershipThatIsBlockedChangesNothing(t *testing.T) {
-	for _, n := range []int{2, 3, 5} {
+	for _, n := range []int{2, 3} {
 		t.Run(fmt.Sprintf("%d nodes", n), func(t *testing.T) {
+			t.Parallel()
 			bubble(t, func(t *testing.T) {
 				c := newClusterOf(t, layout{engines: segmentAndGossip}, n, beating)
 				holder := c.holder()
-				require.Equal(t, holder.name, c.story(5*time.Minute, func() { c.block(true) }))
+				require.Equal(t, holder.name, c.story(2*time.Minute, func() { c.block(true) }))
 				for _, n := range c.nodes {
 					require.Len(t, n.Status().Members, len(c.nodes))
 					require.NotContains(t, c.kinds(n), l2vip.MemberLeft)
@@ -268,7 +270,7 @@ func TestMembersMeetThoughTheMembershipIsBlocked(t *testing.T) {
 		}
 		c.settle()
 		holder := c.holder()
-		require.Equal(t, holder.name, c.story(5*time.Minute, func() {}))
+		require.Equal(t, holder.name, c.story(time.Minute, func() {}))
 		for _, n := range c.nodes {
 			require.Len(t, n.Status().Members, 3)
 			require.Equal(t, holder.name, n.Status().Addresses[0].Holder)
@@ -347,7 +349,7 @@ func TestBeatsKeepTheLeaseOfAStarvedLoop(t *testing.T) {
 
 func TestNodeThatReturnsIsACandidateWithinASecond(t *testing.T) {
 	for name, silence := range map[string]func(*cluster, *node){"cut": (*cluster).cut, "unplugged": (*cluster).unplug} {
-		for _, d := range []time.Duration{300 * time.Millisecond, 2 * time.Second, 2 * time.Minute} {
+		for _, d := range []time.Duration{300 * time.Millisecond, 2 * time.Second, 30 * time.Second} {
 			t.Run(fmt.Sprintf("%s %v", name, d), func(t *testing.T) {
 				beat(t, []int{2, 3, 5}, func(c *cluster) {
 					back := c.holder()

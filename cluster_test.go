@@ -412,7 +412,10 @@ func bubble(t *testing.T, test func(*testing.T)) {
 // each runs a test for clusters of all kinds.
 func each(t *testing.T, test func(t *testing.T, of layout)) {
 	for _, e := range []engines{segmentAlone, segmentAndGossip, gossipAlone} {
-		t.Run(e.String(), func(t *testing.T) { bubble(t, func(t *testing.T) { test(t, layout{engines: e}) }) })
+		t.Run(e.String(), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) { test(t, layout{engines: e}) })
+		})
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/l2vip/l2vip/pool"
 )
 
-var clusterNodes = flag.Int("cluster.nodes", 12, "how many nodes TestManyNodesKnowEverything starts")
+var clusterNodes = flag.Int("cluster.nodes", 6, "how many nodes TestManyNodesKnowEverything starts")
 
 func TestNodesMeetAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -68,6 +68,7 @@ func TestClustersOnOneSegment(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bubble(t, func(t *testing.T) {
 				other := addr("192.168.122.101")
 				c := newCluster(t, 3, func(i int, config *l2vip.Config) {
@@ -160,6 +161,7 @@ func TestTwoClientNetworks(t *testing.T) {
 		"mute":      func(_ *cluster, n *node) { n.links()[0].SetMute(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bubble(t, func(t *testing.T) {
 				c := newClusterOf(t, layout{networks: 2}, 3, func(_ int, config *l2vip.Config) {
 					config.Profile, config.Interfaces = l2vip.Fast(), nil
@@ -218,17 +220,22 @@ func TestLinkThatFlapsMovesAddressesTwiceAtMost(t *testing.T) {
 }
 
 func TestFollowerWhoseLinkReturnsNeverClaims(t *testing.T) {
-	for _, d := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second, 5 * time.Minute} {
-		each(t, func(t *testing.T, of layout) {
-			c := newClusterOf(t, of, 3, nil)
-			holder, follower := c.holder(), c.follower()
-			require.Equal(t, holder.name, c.story(d+5*time.Second, func() {
-				c.unplug(follower)
-				time.Sleep(d)
-				c.plug(follower)
-			}))
-			require.NotContains(t, c.kinds(follower), l2vip.Claimed)
-		})
+	for _, e := range []engines{segmentAlone, segmentAndGossip} {
+		for _, d := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second, 5 * time.Minute} {
+			t.Run(fmt.Sprintf("%v %v", e, d), func(t *testing.T) {
+				t.Parallel()
+				bubble(t, func(t *testing.T) {
+					c := newClusterOf(t, layout{engines: e}, 3, nil)
+					holder, follower := c.holder(), c.follower()
+					require.Equal(t, holder.name, c.story(d+5*time.Second, func() {
+						c.unplug(follower)
+						time.Sleep(d)
+						c.plug(follower)
+					}))
+					require.NotContains(t, c.kinds(follower), l2vip.Claimed)
+				})
+			})
+		}
 	}
 }
 

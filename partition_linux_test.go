@@ -15,8 +15,7 @@ import (
 )
 
 // partition is a switch that was split, with a speaker alone on one side. One that
-// serves the client holds vip; the one that is alone goes on holding it if it did, and
-// else claims nothing.
+// serves the client holds vip; the one that is alone goes on holding it if it did.
 type partition struct {
 	*fronts
 	kept      *speaker // serves the client
@@ -112,8 +111,14 @@ func (p *partition) heal() time.Duration {
 	began := time.Now()
 	require.NoError(p, p.lab.Join())
 	if !p.cutHolder {
-		p.cut.await(p, func(a l2vip.AddressStatus) bool { return a.Reason == election.Offered }, "it is a candidate again")
-		return time.Since(began)
+		// Where it never heard any station but members, it took it after a second that
+		// nothing else is there.
+		p.cut.await(p, func(a l2vip.AddressStatus) bool {
+			return !a.Holds && a.Holder == p.kept.node.Name && a.Reason == election.Offered
+		}, "it is a candidate again")
+		took := time.Since(began)
+		pending(p.cut.events)
+		return took
 	}
 	return p.cut.wait(p, l2vip.Released).Time.Sub(began)
 }

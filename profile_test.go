@@ -17,7 +17,7 @@ func TestDetectionOfTheProfiles(t *testing.T) {
 	}{
 		{"zero", l2vip.Profile{}, 280 * time.Millisecond},
 		{"default", l2vip.DefaultProfile(), 280 * time.Millisecond},
-		{"fast", l2vip.Fast(), 14 * time.Millisecond},
+		{"fast", l2vip.Fast(), 10 * time.Millisecond},
 		{"slow", l2vip.Slow(), 2290 * time.Millisecond},
 		{"one field", l2vip.Profile{Beat: 10 * time.Millisecond}, 70 * time.Millisecond},
 	} {

@@ -27,6 +27,7 @@ func partitions(t *testing.T, noClients bool, test func(c *cluster, d time.Durat
 		for _, n := range []int{2, 3} {
 			for _, d := range apart {
 				t.Run(fmt.Sprintf("%v, %d nodes, %v", e, n, d), func(t *testing.T) {
+					t.Parallel()
 					bubble(t, func(t *testing.T) { test(newClusterOf(t, layout{engines: e, noClients: noClients}, n, nil), d) })
 				})
 			}

@@ -172,6 +172,7 @@ func give(t *testing.T, node *testnet.Node, address netip.Addr, flags int) {
 }
 
 func TestWireStrangerThatSaysNothingIsReported(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	families(t, func(t *testing.T, vip netip.Addr) {
 		f := newFronts(t, 2, vip)
 		holder, others := f.speakers()
@@ -217,6 +218,7 @@ func TestWireStrangerThatAsksFirstLeavesTheAddress(t *testing.T) {
 }
 
 func TestWireMemberWhoseKernelAnswersIsNamed(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	families(t, func(t *testing.T, vip netip.Addr) {
 		f := newFronts(t, 2, vip)
 		holder, others := f.speakers()
