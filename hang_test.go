@@ -2,7 +2,10 @@ package l2vip_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,4 +112,38 @@ func TestRunReturnsWhateverHangs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// neverSynced is a membership that finds no live member for an exchange.
+type neverSynced struct {
+	l2vip.Membership
+	tried *atomic.Int64
+}
+
+func (m neverSynced) Sync(context.Context) error {
+	m.tried.Add(1)
+	return errors.New("not joined")
+}
+
+func TestExchangesThatFailAreNotTriedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newClusterOf(t, layout{engines: gossipAlone}, 0, nil)
+		var tried atomic.Int64
+		for i := range 2 {
+			c.add(fmt.Sprintf("front-%d", i))
+		}
+		for i := range 2 {
+			c.start(i, func(i int, config *l2vip.Config) { config.Membership = neverSynced{c.gossip(i), &tried} })
+		}
+		c.settle()
+		stopped := c.holder()
+		c.freeze(stopped)
+		time.Sleep(350 * time.Millisecond) // longer than the lease
+		tried.Store(0)
+		c.resume(stopped)
+		c.settle()
+		require.NotZero(t, tried.Load())
+		require.Less(t, tried.Load(), int64(30))
+		require.Contains(t, c.kinds(stopped), l2vip.LeaseRegained)
+	})
 }

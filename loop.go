@@ -349,12 +349,22 @@ func beatOn(facts *announce.Facts) (links []segment.Link) {
 	return links
 }
 
-// syncTimeout bounds an exchange with the membership.
-const syncTimeout = time.Second
+const (
+	// syncTimeout bounds an exchange with the membership, and syncEvery is the least
+	// time between two of them: one that fails at once would be tried again at once.
+	syncTimeout = time.Second
+	syncEvery   = 50 * time.Millisecond
+)
 
 // sync asks for an exchange with the membership, one at a time.
 func (l *loop) sync(now time.Duration) {
 	if l.synced.running {
+		return
+	}
+	if again := l.synced.began + syncEvery; l.synced.began > 0 && now < again {
+		if l.deadline == 0 || again < l.deadline {
+			l.deadline = again
+		}
 		return
 	}
 	l.synced.running, l.synced.began = true, now
