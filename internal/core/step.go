@@ -59,7 +59,7 @@ type State struct {
 	namesakes []segment.Namesake
 	// beatsMissing are the members whose beats are filtered out.
 	beatsMissing map[string]beatsMissing
-	health    map[string]health.State
+	health       map[string]health.State
 }
 
 // Fence returns whether the node may act on what it holds.
