@@ -356,16 +356,8 @@ const (
 	syncEvery   = 50 * time.Millisecond
 )
 
-// syncPause is the least time between the beginnings of two exchanges, should one fail
-// at once.
-const syncPause = 100 * time.Millisecond
-
 // sync asks for an exchange with the membership, one at a time.
 func (l *loop) sync(now time.Duration) {
-	if again := l.synced.began + syncPause; l.synced.began > 0 && now < again {
-		l.deadline = min(l.deadline, again) // the core asks for one, so it has a deadline
-		return
-	}
 	if l.synced.running {
 		return
 	}
