@@ -258,7 +258,8 @@ func (c *core) take(now time.Duration, m *member, r *row, f *frame) {
 	case kindAnswer:
 		if q := c.find(f.subject, f.about); q != nil && q != m {
 			if asked := q.row(r.link); asked != nil && asked.asking {
-				asked.answers[m] = f.missing
+				before, again := asked.answers[m]
+				asked.answers[m] = f.missing && (before || !again) // a veto stands
 			}
 		}
 	case kindLeave:

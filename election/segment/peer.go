@@ -91,6 +91,7 @@ type inquiry struct {
 	asked      time.Duration
 	until      time.Duration // when it is judged
 	repeated   bool
+	tries      int              // how often it was asked for again because of an answer that is missing
 	answers    map[*member]bool // whether others miss it
 	hostAlive  bool             // its kernel gave a sign of life
 	portClosed bool             // and says that its process has ended
@@ -303,7 +304,7 @@ func (c *core) judge(now time.Duration, m *member, r *row) {
 // ask begins to ask for a row, which is judged after wait.
 func (c *core) ask(now time.Duration, m *member, r *row, wait time.Duration) {
 	r.asking, r.asked, r.until = true, now, now+wait
-	r.repeated, r.hostAlive, r.portClosed = false, false, false
+	r.repeated, r.tries, r.hostAlive, r.portClosed = false, 0, false, false
 	if r.answers == nil {
 		r.answers = make(map[*member]bool)
 	}
@@ -358,10 +359,27 @@ func (c *core) conclude(now time.Duration, m *member, r *row) {
 			to = r.state
 		}
 		c.change(now, m, r, to, isAlone)
+	case object == 0 && r.tries < maxTries && c.unanswered(m, r):
+		// An answer that was lost may be a veto.
+		r.tries++
+		r.asking, r.asked, r.until, r.repeated = true, now, now+askTime(r.interval), false
+		c.question(now, m, r)
+		c.wake(now + askTime(r.interval)/2)
 	default:
 		r.again = now + reviewEvery
 		c.change(now, m, r, Unreachable, noAnswer)
 	}
+}
+
+// unanswered reports whether a member that is heard on the link, and hears this one,
+// has not answered the question for another one.
+func (c *core) unanswered(m *member, r *row) bool {
+	return slices.ContainsFunc(c.members, func(other *member) bool {
+		o := other.row(r.link)
+		_, answered := r.answers[other]
+		return other != m && !other.own && !other.superseded && !answered &&
+			o != nil && o.hearing() && !o.isolated && o.hearsUs == yes
+	})
 }
 
 // portClosed takes note that a kernel says that no process listens at the address.

@@ -17,6 +17,8 @@ const (
 	// members that are heard has changed.
 	listBeat = 10 * time.Millisecond
 
+	// maxTries is how often others are asked again that are heard and do not answer.
+	maxTries = 2
 	// recheck is after how many patiences a member that stalled or ended is looked
 	// at again.
 	recheck = 5
@@ -57,9 +59,9 @@ func idlePatience(interval, own time.Duration, misses int) time.Duration {
 }
 
 // missingAfter is after how long without a beat a member tells others that it misses
-// another one, too.
+// another one, too: one beat that was lost must not make it agree that it is gone.
 func missingAfter(interval, patience time.Duration) time.Duration {
-	return max(patience/2, interval*3/2)
+	return max(patience*3/4, interval*3/2)
 }
 
 // askTime is for how long the others may answer, on a network where beats come at
