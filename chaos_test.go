@@ -255,6 +255,7 @@ func (c *chaos) event() {
 	case kind < 22 && !c.dead[n]:
 		pause := time.Second + time.Duration(c.dice.IntN(3000))*time.Millisecond
 		c.touch(n, fmt.Sprintf("hang the loop for %v", pause))
+		c.blind(pause) // it may be handing over
 		c.hang(n)
 		time.Sleep(pause)
 		c.unhang(n)

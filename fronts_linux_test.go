@@ -96,10 +96,15 @@ func speak(args []string) error {
 	return err
 }
 
-// families runs a test once for an address of each family.
+// families runs a test once for an address of each family, side by side: each waits
+// for most of the time.
 func families(t *testing.T, test func(t *testing.T, vip netip.Addr)) {
-	t.Run("IPv4", func(t *testing.T) { test(t, vip) })
-	t.Run("IPv6", func(t *testing.T) { test(t, vip6) })
+	for name, vip := range map[string]netip.Addr{"IPv4": vip, "IPv6": vip6} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, vip)
+		})
+	}
 }
 
 // vip6 is the address of the scenario, in the other family.

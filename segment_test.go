@@ -248,10 +248,18 @@ func (s *lan) refresh(addr netip.Addr) {
 	names := s.answering(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return slices.ContainsFunc(s.stations, func(st *station) bool { return st.name == name && st.quiet(addr) })
+	})
 	if len(names) > 1 {
 		names = []string{"one of " + strings.Join(names, " ")}
 	}
 	s.announced[addr] = append(s.announced[addr], names...)
+}
+
+// quiet reports whether the station announces nothing. The lock is held.
+func (st *station) quiet(addr netip.Addr) bool {
+	return slices.ContainsFunc(st.assignments, func(a announce.Assignment) bool { return a.Addr == addr && a.Quiet })
 }
 
 // set changes the station under the lan's lock.
