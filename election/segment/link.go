@@ -152,8 +152,9 @@ func (c *core) reviewLink(now time.Duration, l *link) {
 		l.hears = append(l.hears[:0], c.list...)
 		c.soon(now, listBeat)
 	}
+	lonely := known && !heard && !l.isolated
 	switch {
-	case !l.isolated && known && !heard && l.recent.last() <= missed:
+	case lonely && (l.recent.last() <= missed || now-l.recent.last() > 2*lonelyEvery):
 		c.isolate(now, l)
 	case l.isolated && !known && !(l.expects && len(c.members) > 0):
 		l.isolated, c.changed = false, true
@@ -162,10 +163,14 @@ func (c *core) reviewLink(now time.Duration, l *link) {
 		l.unheard, c.changed = unheard, true
 		c.logger.Info("whether this node is heard on a link has changed", "link", l.Index, "unheard", unheard)
 	}
-	c.capture(l, capturing || l.isolated)
-	if l.isolated {
+	c.capture(l, capturing || lonely || l.isolated)
+	switch {
+	case l.isolated:
 		c.provoke(now, l, provokeEvery)
 		c.wake(l.provoked + provokeEvery)
+	case lonely:
+		c.provoke(now, l, lonelyEvery)
+		c.wake(l.provoked + lonelyEvery)
 	}
 }
 
@@ -188,6 +193,11 @@ func (c *core) provoke(now time.Duration, l *link, gap time.Duration) {
 	if l.provoked == 0 || now-l.provoked >= gap {
 		l.provoked = now
 		c.out.provoke(l.Index)
+		for _, m := range c.members {
+			if r := m.row(l); r != nil && r.addr.IsValid() && !r.hearing() {
+				c.out.probe(l.Index, r.hw, r.addr)
+			}
+		}
 		if c.said.Stations == nil {
 			return
 		}

@@ -29,6 +29,10 @@ const (
 	// sign of life from any station.
 	provokeEvery = 250 * time.Millisecond
 
+	// lonelyEvery is the same for one that hears no member on a link: it must learn when
+	// it hears no other station either.
+	lonelyEvery = time.Second
+
 	// challengeEvery is the least time between two challenges for one row.
 	challengeEvery = 20 * time.Millisecond
 	// provePerSecond is how many challenges of one station are answered.
