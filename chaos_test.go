@@ -66,6 +66,8 @@ const (
 	counted = time.Second
 	// lately is what a holder means when it tells how many members it saw lately.
 	lately = 12 * time.Second
+	// dampedMost is after how long a link that has failed again and again counts again.
+	dampedMost = 40 * time.Second
 	// overlap is for how long a holder that is alive may still answer when its
 	// successor does, and overlapLossy if datagrams are lost.
 	overlap, overlapLossy = 20 * time.Millisecond, 1500 * time.Millisecond
@@ -82,12 +84,13 @@ type chaos struct {
 	profile    l2vip.Profile
 	history    []string
 
-	dead   map[*node]bool
-	failed map[*node]bool
-	apart  map[*node]time.Time // since when a node is not on side zero
-	missed time.Time           // until when a holder may have seen one member fewer
-	lossy  bool
-	since  time.Time // when the last event was over
+	dead      map[*node]bool
+	failed    map[*node]bool
+	apart     map[*node]time.Time // since when a node is not on side zero
+	unplugged map[*node]time.Time // when a node's link was last without carrier
+	missed    time.Time           // until when a holder may have seen one member fewer
+	lossy     bool
+	since     time.Time // when the last event was over
 
 	terms map[*l2vip.Runner]uint64 // the highest that each has told
 
@@ -101,7 +104,7 @@ type chaos struct {
 func newChaos(t *testing.T, seed uint64) *chaos {
 	c := &chaos{
 		dice: rand.New(rand.NewPCG(seed, 0)), seed: seed, began: time.Now(),
-		dead: make(map[*node]bool), failed: make(map[*node]bool), apart: make(map[*node]time.Time),
+		dead: make(map[*node]bool), failed: make(map[*node]bool), apart: make(map[*node]time.Time), unplugged: make(map[*node]time.Time),
 		terms: make(map[*l2vip.Runner]uint64), limit: overlap,
 	}
 	n := 3 + c.dice.IntN(3)
@@ -313,6 +316,9 @@ func (c *chaos) partial(n *node) {
 	}
 	other, pause := others[c.dice.IntN(len(others))], time.Duration(c.dice.IntN(4000))*time.Millisecond
 	sw, ways := c.lan.switches[0], c.dice.IntN(3)
+	if time.Since(c.since) < l2vip.DefaultHandoverTimeout {
+		c.blind(l2vip.DefaultHandoverTimeout) // one may not hear that the other has taken over
+	}
 	c.note("cut %s from %s for %v, %s", n.name, other.name, pause, []string{"both ways", "there", "back"}[ways])
 	sw.SetCut(n.machine, other.machine, ways != 2)
 	sw.SetCut(other.machine, n.machine, ways != 1)
@@ -462,6 +468,9 @@ func (c *chaos) touch(n *node, what string) {
 func (c *chaos) after() {
 	c.since = time.Now()
 	for _, n := range c.nodes {
+		if n.down() {
+			c.unplugged[n] = time.Now()
+		}
 		if n.side() == 0 {
 			delete(c.apart, n)
 		} else if c.apart[n].IsZero() {
@@ -540,8 +549,15 @@ func (c *chaos) quietOn(side int, members []*node) {
 // candidates reports whether one of the members on a side may hold the address.
 func (c *chaos) candidates(members []*node) bool {
 	return len(members) >= c.minMembers && slices.ContainsFunc(members, func(n *node) bool {
-		return !c.failed[n] && !n.down() && n.Status().Addresses[0].Reason != election.Damped
+		return !c.failed[n] && !n.down() && !c.damped(n)
 	})
+}
+
+// damped reports whether a node is no candidate because its link has failed, or was
+// none until a moment ago and makes its first claim.
+func (c *chaos) damped(n *node) bool {
+	s := n.Status().Addresses[0]
+	return s.Reason == election.Damped || s.Phase == "probing" && time.Since(c.unplugged[n]) < dampedMost
 }
 
 // watch looks all the time who answers on each side, until over is closed.

@@ -251,6 +251,11 @@ func (s *lan) refresh(addr netip.Addr) {
 	names = slices.DeleteFunc(names, func(name string) bool {
 		return slices.ContainsFunc(s.stations, func(st *station) bool { return st.name == name && st.quiet(addr) })
 	})
+	for _, st := range s.stations {
+		if slices.Contains(names, st.name) {
+			st.sighted(addr)
+		}
+	}
 	if len(names) > 1 {
 		names = []string{"one of " + strings.Join(names, " ")}
 	}
@@ -399,6 +404,11 @@ func (st *station) announces(addr netip.Addr) {
 	if heard {
 		st.lan.announced[addr] = append(st.lan.announced[addr], st.name)
 	}
+	st.sighted(addr)
+}
+
+// sighted lets the other stations see that this one has the address. The lock is held.
+func (st *station) sighted(addr netip.Addr) {
 	for _, other := range st.lan.stations {
 		if other != st && slices.ContainsFunc(other.links, func(to *memnet.Link) bool { return slices.ContainsFunc(st.links, to.Hears) }) {
 			other.sight(addr, st)
