@@ -508,11 +508,15 @@ func (s *step) assignments() []announce.Assignment {
 	return list
 }
 
-// quiet reports whether the node answers for the address and announces nothing: no
-// other station is heard, so none can have asked it, and another may have taken over.
+// quiet reports whether the node answers for the address and announces nothing: its
+// successor has the last word, or no other station is heard, so none can have asked it,
+// and another may have taken over.
 func (s *step) quiet(i int) bool {
 	st, fact := &s.after.Addresses[i], s.facts[i]
-	if !st.Answers() || fact == nil || len(fact.Links) == 0 {
+	switch {
+	case st.Phase == Releasing:
+		return true
+	case !st.Answers() || fact == nil || len(fact.Links) == 0:
 		return false
 	}
 	for _, name := range fact.Links {
