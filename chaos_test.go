@@ -279,6 +279,9 @@ func (c *chaos) event() {
 			sw.SetDuplicates(double)
 			sw.SetJitter(jitter)
 		}
+		c.mu.Lock()
+		c.limit = overlapLossy // what is overtaken is taken for sent again, and dropped
+		c.mu.Unlock()
 	default:
 		c.event() // that made no sense
 	}
@@ -310,8 +313,11 @@ func (c *chaos) deafOrMute(n *node, what string, set func(*node, bool)) {
 // hears both.
 func (c *chaos) partial(n *node) {
 	others := slices.DeleteFunc(c.membersOn(n.side()), func(m *node) bool { return m == n || m.down() })
-	if len(others) < 2 || n.down() {
-		c.event()
+	c.mu.Lock()
+	meeting := time.Now().Before(c.meeting)
+	c.mu.Unlock()
+	if len(others) < 2 || n.down() || meeting {
+		c.event() // there may be no third one that hears both
 		return
 	}
 	other, pause := others[c.dice.IntN(len(others))], time.Duration(c.dice.IntN(4000))*time.Millisecond
