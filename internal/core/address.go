@@ -105,8 +105,9 @@ type Claim struct {
 	// stations are heard again.
 	fenced, isolated bool
 	hears            time.Duration
-	// announceAt is when to announce once more, after the node was isolated.
-	announceAt time.Duration
+	// announceAt is when to announce once more, and announcedAgain when that was done
+	// last.
+	announceAt, announcedAgain time.Duration
 }
 
 // Answers reports whether this node answers for the address.
@@ -344,21 +345,36 @@ func (s *step) keep(t *turn) {
 	sole := t.d.Holders <= 1
 	fenced := s.after.fence.state != Valid
 	switch {
-	case sole && !fenced && t.d.Term > c.Term:
-		// Another has claimed since, whether this node saw it hold or not.
+	case sole && !fenced && t.d.Term > c.Term, // another has claimed since, whether this node saw it hold or not
+		sole && (c.Contested || c.fenced && !fenced): // have the last word
+		c.announceAgain(s.Now)
+	case s.rejoined:
+		c.announceAgain(s.Now + conflictWait) // it may have held the address meanwhile, on its side
+	}
+	if sole && !fenced && c.announceAt > 0 && s.Now >= c.announceAt {
 		t.announcement++
-		c.Term, c.From = above(t.d.Term), ""
-	case sole && (c.Contested || c.fenced && !fenced):
-		t.announcement++ // have the last word
-	case sole && c.announceAt > 0 && s.Now >= c.announceAt:
-		t.announcement++
-		c.announceAt = 0
+		c.announceAt, c.announcedAgain = 0, s.Now
+		if t.d.Term > c.Term {
+			c.Term, c.From = above(t.d.Term), ""
+		}
 	}
 	s.wakeAt(c.announceAt)
 	c.fenced = fenced || c.fenced && !sole
 	s.isolate(t, sole)
 	if s.Now >= c.since+conflictOver {
 		t.disputes = 0 // whatever got in the way has gone
+	}
+}
+
+// announceAgain asks for one more announcement at a time, or before if one is asked
+// for already; but not so soon after the last one that two holders which do not hear
+// each other answer one announcement with the next.
+func (c *Claim) announceAgain(at time.Duration) {
+	if c.announcedAgain > 0 {
+		at = max(at, c.announcedAgain+announceAgainPause)
+	}
+	if c.announceAt == 0 || at < c.announceAt {
+		c.announceAt = at
 	}
 }
 
@@ -375,7 +391,8 @@ func (s *step) isolate(t *turn, sole bool) {
 		c.isolated, c.hears, c.announceAt = true, 0, 0
 	case !c.isolated:
 	case c.hears == 0:
-		c.hears, c.announceAt = s.Now, s.Now+conflictWait
+		c.hears = s.Now
+		c.announceAgain(s.Now + conflictWait)
 		s.wakeAt(c.announceAt)
 		s.wakeAt(c.hears + isolatedHold)
 	case !sole:
@@ -399,6 +416,7 @@ func (s *step) releasing(t *turn) {
 		s.yield(t)
 	case t.owner:
 		t.Claim.handoverBy = 0
+		t.Claim.announceAgain(s.Now) // it was quiet
 		s.enter(t, Holding, "owner again")
 		s.keep(t)
 	case none:

@@ -76,7 +76,7 @@ func (s *step) follow(l *link, f *announce.Link, later bool) {
 	switch up := f.Problem == ""; {
 	case up && !l.up:
 		if l.returned = later && !s.Settings.Alone; l.returned {
-			l.joiningUntil = s.Now + rejoinHold(s.Settings.Detection)
+			l.joiningUntil = s.Now + rejoinHold(s.detection())
 		}
 		if l.fails > 0 {
 			l.dampedUntil = s.Now + dampedFor(l.fails)
@@ -106,6 +106,15 @@ func (s *step) follow(l *link, f *announce.Link, later bool) {
 	l.unheard = heard != nil && heard.Unheard
 	s.wakeAt(l.joiningUntil)
 	s.wakeAt(l.dampedUntil)
+}
+
+// detection is within what time a silent member is taken for dead: by the segment, or
+// by the membership where no member is heard on a segment.
+func (s *step) detection() time.Duration {
+	if s.Settings.Detection == 0 && s.Membership != nil {
+		return s.Membership.Detection
+	}
+	return s.Settings.Detection
 }
 
 // heardOn returns what the segment tells of a link of this host, or nil.

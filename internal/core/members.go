@@ -282,6 +282,32 @@ func (s *step) meet(before []Member) {
 	}
 }
 
+// miss keeps the names of the members that were live once and are not, and notes
+// whether one of them has come back.
+func (s *step) miss() {
+	missing := s.before.missing
+	for i := range s.members {
+		at, known := slices.BinarySearch(missing, s.members[i].Name)
+		if known && s.members[i].Live {
+			s.rejoined = true
+			missing = slices.Delete(slices.Clone(missing), at, at+1)
+		}
+	}
+	for i := range s.before.Members {
+		m := &s.before.Members[i]
+		if !m.Live || slices.ContainsFunc(s.members, func(o Member) bool { return o.Name == m.Name && o.Live }) {
+			continue
+		}
+		if at, known := slices.BinarySearch(missing, m.Name); !known && len(missing) < maxMissing {
+			missing = slices.Insert(slices.Clone(missing), at, m.Name)
+		}
+	}
+	s.after.missing = missing
+}
+
+// maxMissing bounds the names of missing members that are remembered.
+const maxMissing = 1024
+
 // beatsMissing is a member whose beats are filtered out.
 type beatsMissing struct {
 	since time.Duration

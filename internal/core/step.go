@@ -59,7 +59,9 @@ type State struct {
 	namesakes []segment.Namesake
 	// beatsMissing are the members whose beats are filtered out.
 	beatsMissing map[string]beatsMissing
-	health       map[string]health.State
+	// missing are the names of members that were live once and are not, in order.
+	missing []string
+	health  map[string]health.State
 }
 
 // Fence returns whether the node may act on what it holds.
@@ -97,6 +99,8 @@ type step struct {
 	members []Member
 	offers  []election.Offer    // of members, as they count here
 	facts   []*announce.Address // of the addresses of the table; nil for unknown
+	// rejoined says that a member is live again that was missing.
+	rejoined bool
 }
 
 // Step returns what follows from the state before and what is known now. Members
@@ -113,6 +117,7 @@ func Step(before *State, in Input) (*State, Output) {
 	s.members = members(in.Settings.Name, in.Segment.Peers, told, in.Settings.KernelAnswers)
 	s.after.Members = s.members
 	s.meet(before.Members)
+	s.miss()
 	s.meetNamesakes()
 	s.after.stations = s.stations(before.stations)
 	s.after.links = s.links(before.links)

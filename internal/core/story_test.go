@@ -41,7 +41,7 @@ func TestStories(t *testing.T) {
 				require.NoError(t, os.WriteFile(file, []byte(golden), 0o644))
 				return
 			}
-			require.Equal(t, golden, string(text), "what follows has changed: see -update")
+			require.Equal(t, string(text), golden, "what follows has changed: see -update")
 		})
 	}
 }

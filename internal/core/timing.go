@@ -35,6 +35,10 @@ const (
 	// three of the announcer's probes and a half.
 	conflictOver = announce.DefaultRivalProbe * 7 / 2
 
+	// announceAgainPause is the least time between two announcements by which a holder
+	// that stays has the last word.
+	announceAgainPause = time.Second
+
 	// countHold is for how long more members must be seen before a holder says so in
 	// its offer, which then would no longer tell what it saw while two holders were
 	// apart. isolatedHold is for how long a holder that hears stations again still
