@@ -220,7 +220,7 @@ func TestLinkThatFlapsMovesAddressesTwiceAtMost(t *testing.T) {
 }
 
 func TestFollowerWhoseLinkReturnsNeverClaims(t *testing.T) {
-	for _, e := range []engines{segmentAlone, segmentAndGossip} {
+	for _, e := range []engines{segmentAlone, segmentAndGossip, gossipAlone} {
 		for _, d := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second, 5 * time.Minute} {
 			t.Run(fmt.Sprintf("%v %v", e, d), func(t *testing.T) {
 				t.Parallel()
