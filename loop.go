@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -242,7 +242,7 @@ func (l *loop) turn(now, late time.Duration) {
 	l.told.held = out.Held
 
 	// First what is on the wire, then what the others are told, then the rest.
-	if !l.told.assigned || !reflect.DeepEqual(l.told.assignments, out.Assignments) {
+	if !l.told.assigned || !slices.EqualFunc(l.told.assignments, out.Assignments, announce.Assignment.Equal) {
 		if err := l.config.Announcer.Set(out.Assignments); err != nil {
 			l.failure = fmt.Errorf("announce: %w", err)
 			return
@@ -303,7 +303,7 @@ func (l *loop) tellSegment(in core.Input, out core.Output, lease time.Duration) 
 	if in.Facts != nil {
 		state.Links = beatOn(in.Facts)
 	}
-	if !reflect.DeepEqual(state, l.told.state) {
+	if !sameState(&state, &l.told.state) {
 		l.told.state = state
 		state.Valid, state.Sent, state.Stations = l.lease.valid, l.lease.beaten, l.stations
 		l.config.Segment.Set(state)
@@ -316,6 +316,13 @@ func (l *loop) tellSegment(in core.Input, out core.Output, lease time.Duration) 
 			}
 		}
 	}
+}
+
+// sameState reports whether two states tell the segment the same. What an offer says
+// follows from its revision.
+func sameState(a, b *segment.State) bool {
+	return a.Offer.Revision == b.Offer.Revision && a.Epoch == b.Epoch && a.Lease == b.Lease &&
+		a.Membership == b.Membership && slices.Equal(a.Links, b.Links)
 }
 
 // stations returns stations on a link that the announcer has heard lately, if it tells.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -62,6 +63,12 @@ type Assignment struct {
 	Defense uint64
 	// Quiet answers for the address and sends no announcements.
 	Quiet bool
+}
+
+// Equal reports whether the two are the same.
+func (a Assignment) Equal(b Assignment) bool {
+	return a.Addr == b.Addr && a.Mode == b.Mode && a.Claim == b.Claim && a.Defense == b.Defense && a.Quiet == b.Quiet &&
+		slices.Equal(a.Interfaces, b.Interfaces)
 }
 
 // limitedBroadcast is everybody on the segment (RFC 919).

@@ -396,7 +396,7 @@ func FuzzOffer(f *testing.F) {
 		// Whatever it says can be elected by.
 		var v *election.View
 		v = v.Next(election.Policy{}, []election.Offer{o, golden})
-		for d := range v.Decisions() {
+		for _, d := range v.Decisions() {
 			require.True(t, d.Addr.IsValid(), fmt.Sprint(d))
 		}
 	})

@@ -337,18 +337,13 @@ func (v *View) Owner(addr netip.Addr) (Decision, bool) {
 	return v.decisions[i], true
 }
 
-// Decisions iterates over the decisions of all addresses, in their order.
-func (v *View) Decisions() iter.Seq[Decision] {
-	return func(yield func(Decision) bool) {
-		if v == nil {
-			return
-		}
-		for _, d := range v.decisions {
-			if !yield(d) {
-				return
-			}
-		}
+// Decisions returns the decisions of all addresses, in their order. They must not be
+// changed.
+func (v *View) Decisions() []Decision {
+	if v == nil {
+		return nil
 	}
+	return v.decisions
 }
 
 // Offers iterates over the offers of all live members, by name. They must not be

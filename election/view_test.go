@@ -24,7 +24,7 @@ func TestNilView(t *testing.T) {
 	assert.False(t, ok)
 	assert.Zero(t, v.Members())
 	assert.Nil(t, v.Rank(theAddress))
-	assert.Empty(t, slices.Collect(v.Decisions()))
+	assert.Empty(t, v.Decisions())
 	assert.Empty(t, slices.Collect(v.Offers()))
 	assert.Empty(t, maps.Collect(v.Entries(theAddress)))
 }

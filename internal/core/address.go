@@ -133,7 +133,7 @@ type turn struct {
 	i     int
 	info  *Address
 	fact  *announce.Address
-	d     election.Decision
+	d     *election.Decision
 	owner bool // this node is
 	// sighted says that another station has claimed the address since the last step.
 	sighted bool
@@ -184,8 +184,7 @@ func (s *step) move(i int) {
 
 // turn returns the i-th address.
 func (s *step) turn(i int) turn {
-	t := turn{AddressState: &s.after.Addresses[i], i: i, info: &s.Table.Addresses[i], fact: s.facts[i]}
-	t.d, _ = s.after.View.Owner(t.info.Addr)
+	t := turn{AddressState: &s.after.Addresses[i], i: i, info: &s.Table.Addresses[i], fact: s.facts[i], d: s.decisions[i]}
 	t.owner = t.d.Owner == s.Settings.Name
 	return t
 }

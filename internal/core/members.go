@@ -168,6 +168,9 @@ func (s *step) offer(m *Member) election.Offer {
 		return o
 	}
 	current, nothing := m.confirmed()
+	if current && s.heardEverywhere(m) {
+		return o
+	}
 	table, copied := s.Table.Addresses, false
 	var on presence
 	var links []string
@@ -210,6 +213,20 @@ func (s *step) offer(m *Member) election.Offer {
 		o.Entries[i] = e
 	}
 	return o
+}
+
+// heardEverywhere reports whether the member counts as it says itself, whichever of
+// this host's links an address is on.
+func (s *step) heardEverywhere(m *Member) bool {
+	if m.on(nil, s.Settings.KernelAnswers) != (presence{}) {
+		return false
+	}
+	for i := range s.after.links {
+		if l := &s.after.links[i]; l.up && m.on([]int{l.index}, s.Settings.KernelAnswers) != (presence{}) {
+			return false
+		}
+	}
+	return true
 }
 
 // apply makes an entry what it counts for.

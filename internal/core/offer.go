@@ -10,9 +10,9 @@ import (
 	"github.com/l2vip/l2vip/election"
 )
 
-// publish makes the offer of this node from the states of its addresses and a view,
-// and reports whether it differs from the one before in this step.
-func (s *step) publish(view *election.View) (changed bool) {
+// publish makes the offer of this node from the states of its addresses and what is
+// decided, and reports whether it differs from the one before in this step.
+func (s *step) publish() (changed bool) {
 	first := s.after.Offer.Node == ""
 	if first {
 		for i := range s.after.Addresses {
@@ -26,7 +26,7 @@ func (s *step) publish(view *election.View) (changed bool) {
 	}
 	entries := make([]election.Entry, len(s.after.Addresses))
 	for i := range entries {
-		entries[i] = s.entry(i, view)
+		entries[i] = s.entry(i)
 	}
 	if !first && slices.Equal(entries, s.after.Offer.Entries) {
 		return false
@@ -55,7 +55,7 @@ func (s *step) time(i int) {
 }
 
 // entry returns what the node says of the i-th address.
-func (s *step) entry(i int, view *election.View) election.Entry {
+func (s *step) entry(i int) election.Entry {
 	a, st := &s.Table.Addresses[i], &s.after.Addresses[i]
 	e := election.Entry{
 		Addr: a.Addr, Service: a.Service, Reason: s.reason(i), Weight: s.weight(a),
@@ -64,8 +64,7 @@ func (s *step) entry(i int, view *election.View) election.Entry {
 	if e.Holds {
 		return e
 	}
-	d, _ := view.Owner(a.Addr)
-	e.Term = max(d.Term, st.term)
+	e.Term = max(s.decisions[i].Term, st.term)
 	if failback := s.Settings.Failback; failback > 0 && e.Reason == election.Offered {
 		// One that hears no station would lose it to the holder again at once.
 		settles := st.candidateSince + failback

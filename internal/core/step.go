@@ -98,7 +98,9 @@ type step struct {
 
 	members []Member
 	offers  []election.Offer    // of members, as they count here
-	facts   []*announce.Address // of the addresses of the table; nil for unknown
+	// facts and decisions are of the addresses of the table; nil for unknown.
+	facts     []*announce.Address
+	decisions []*election.Decision
 	// rejoined says that a member is live again that was missing.
 	rejoined bool
 }
@@ -107,7 +109,10 @@ type step struct {
 // come first, then the links, then what this node offers, then the election, then
 // the state of each address.
 func Step(before *State, in Input) (*State, Output) {
-	s := &step{Input: &in, before: before, after: &State{Table: in.Table}}
+	s := &step{
+		Input: &in, before: before, after: &State{Table: in.Table},
+		decisions: make([]*election.Decision, len(in.Table.Addresses)),
+	}
 	s.start()
 	s.matchFacts()
 	var told []election.Offer
@@ -130,15 +135,16 @@ func Step(before *State, in Input) (*State, Output) {
 	}
 	s.after.count = s.count(before.count)
 
-	s.publish(before.View)
-	s.after.View = before.View.Next(s.policy(), s.live())
+	s.matchDecisions(before.View)
+	s.publish()
+	s.elect()
 	for i := range s.after.Addresses {
 		s.move(i)
 	}
 	// What the node does changes its offer and with it the view; one more round
 	// settles that, because no other member moves meanwhile.
-	if s.publish(s.after.View) {
-		s.after.View = s.after.View.Next(s.policy(), s.live())
+	if s.publish() {
+		s.elect()
 	}
 	for i := range s.after.Addresses {
 		s.conclude(i)
@@ -270,8 +276,32 @@ func (s *step) matchFacts() {
 	}
 }
 
-func (s *step) policy() election.Policy {
-	return election.Policy{MinMembers: s.Settings.MinMembers}
+// elect makes the view of all offers after the one before.
+func (s *step) elect() {
+	view := s.after.View
+	if view == nil {
+		view = s.before.View
+	}
+	s.after.View = view.Next(election.Policy{MinMembers: s.Settings.MinMembers}, s.live())
+	s.matchDecisions(s.after.View)
+}
+
+// noDecision is that of an address which no live member has configured.
+var noDecision election.Decision
+
+// matchDecisions finds the view's decision for each address; both are in order.
+func (s *step) matchDecisions(view *election.View) {
+	rest := view.Decisions()
+	for i := range s.Table.Addresses {
+		addr := s.Table.Addresses[i].Addr
+		for len(rest) > 0 && rest[0].Addr.Less(addr) {
+			rest = rest[1:]
+		}
+		s.decisions[i] = &noDecision
+		if len(rest) > 0 && rest[0].Addr == addr {
+			s.decisions[i] = &rest[0]
+		}
+	}
 }
 
 // tell notes a transition.
