@@ -40,7 +40,7 @@
 // Within this package the arrows run one way:
 //
 //	runner.go ─► loop.go ─► lease.go, group.go, event.go
-//	    │           └─────► inbox.go ─► services.go ─► config.go ─► ports.go, profile.go, secret.go
+//	    │           └─────► inbox.go ─► catalog.go ─► config.go ─► ports.go, profile.go, secret.go
 //	    └─► status.go
 //
 // # Data flow

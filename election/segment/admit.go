@@ -6,6 +6,9 @@ const (
 	// maxMembers bounds the members that are remembered, and on each link those that
 	// have not proven yet that they are alive now.
 	maxMembers = 256
+	// maxAtStation bounds the rows of one station on a link, and those of it that have
+	// not proven yet that they are alive.
+	maxAtStation = 16
 	// maxProofs bounds the stations whose challenges are counted.
 	maxProofs = 256
 )
@@ -48,6 +51,10 @@ func (c *core) receiveUnproven(now time.Duration, l *link, from hardwareAddr, f 
 		c.prove(now, l, from, f)
 	}
 	if h == nil {
+		if !l.room(now, from) {
+			c.count.overflow.Add(1)
+			return
+		}
 		if len(l.pending) >= maxMembers {
 			clear(l.pending) // those that are alive come again
 			c.count.overflow.Add(1)
@@ -59,6 +66,32 @@ func (c *core) receiveUnproven(now time.Duration, l *link, from hardwareAddr, f 
 	}
 	h.asked = now
 	c.transmit(l, from, &frame{kind: kindChallenge, subject: f.sender, about: f.instance, nonce: h.nonce})
+}
+
+// room reports whether one station may ask for the admission of one more row. What it
+// has not proven in a while is forgotten.
+func (l *link) room(now time.Duration, from hardwareAddr) bool {
+	count := 0
+	for key, h := range l.pending {
+		switch {
+		case key.hw != from:
+		case now-h.asked > time.Second:
+			delete(l.pending, key)
+		default:
+			count++
+		}
+	}
+	return count < maxAtStation
+}
+
+// rowsAt returns how many rows of a link are at a station.
+func (c *core) rowsAt(l *link, hw hardwareAddr) (count int) {
+	for _, m := range c.members {
+		if r := m.row(l); r != nil && r.hw == hw && !m.superseded {
+			count++
+		}
+	}
+	return count
 }
 
 // prove answers a challenge, unless the station sends too many.
@@ -88,6 +121,10 @@ func (c *core) prove(now time.Duration, l *link, from hardwareAddr, f *frame) {
 // admit takes up a row that has proven that it is alive now.
 func (c *core) admit(now time.Duration, l *link, from hardwareAddr, f *frame) {
 	m := c.find(f.sender, f.instance)
+	if (m == nil || m.row(l) == nil) && c.rowsAt(l, from) >= maxAtStation {
+		c.count.overflow.Add(1)
+		return
+	}
 	if m == nil {
 		if len(c.members) >= maxMembers && !c.makeRoom() {
 			c.count.overflow.Add(1)
@@ -105,7 +142,7 @@ func (c *core) admit(now time.Duration, l *link, from hardwareAddr, f *frame) {
 		r.interval = c.config.Idle
 		m.addRow(r)
 	}
-	r.hw, r.origin, r.sequence = from, f.link, f.sequence
+	r.hw, r.origin, r.replays = from, f.link, replays{highest: f.sequence}
 	r.heard, r.again, m.heard = now, 0, now
 	c.station(now, l.Index, from)
 	c.change(now, m, r, Up, isHeard)

@@ -79,9 +79,9 @@ func TestReplayedAndForgedFramesChangeNothing(t *testing.T) {
 
 	// Without the key nothing can be made.
 	before := all[1].core.report()
-	for _, k := range []*codec{newTestCodec(t, "l2vip", []byte("another key, just as long as it")), newTestCodec(t, "l2vip", nil), newTestCodec(t, "other", key)} {
-		spy.inject(1, all[2].hw(1), group, k.append(nil, all[2].hw(1), &frame{sender: []byte("node-2"), instance: all[2].instance, link: 1, sequence: 1 << 60, kind: kindLeave}))
-		spy.inject(1, spy.hw(1), group, k.append(nil, spy.hw(1), &frame{sender: []byte("node-7"), instance: 1, sequence: 1, kind: kindBeat, interval: time.Millisecond, holds: true}))
+	for _, k := range []*codec{newTestCodec(t, "l2vip", []byte("another key, just as long as it")), newTestCodec(t, "l2vip"), newTestCodec(t, "other", key)} {
+		spy.inject(1, all[2].hw(1), group, k.append(nil, toAll(all[2].hw(1)), &frame{sender: []byte("node-2"), instance: all[2].instance, link: 1, sequence: 1 << 60, kind: kindLeave}))
+		spy.inject(1, spy.hw(1), group, k.append(nil, toAll(spy.hw(1)), &frame{sender: []byte("node-7"), instance: 1, sequence: 1, kind: kindBeat, interval: time.Millisecond, holds: true}))
 	}
 	for _, b := range [][]byte{nil, {1}, []byte(magic), binary.BigEndian.AppendUint16(append([]byte(magic), major), 600)} {
 		spy.inject(1, spy.hw(1), group, b)
@@ -147,17 +147,17 @@ func TestAnotherEthernetAddress(t *testing.T) {
 func TestChallengesAreAnsweredAtABoundedRate(t *testing.T) {
 	s, all := members(t, 33, 2, Config{})
 	spy := s.station("spy")
-	k := newTestCodec(t, "l2vip", nil)
+	k := newTestCodec(t, "l2vip")
 	proofs := 0
 	all[0].tap = func(_ int, to hardwareAddr, payload []byte) {
 		var f frame
-		require.NoError(t, k.parse(payload, all[0].hw(1), &f))
+		require.NoError(t, k.parse(payload, route{all[0].hw(1), to}, &f))
 		if f.kind == kindProof && to == spy.hw(1) {
 			proofs++
 		}
 	}
 	challenge := func(subject string, about uint64, sequence uint64) {
-		spy.inject(1, spy.hw(1), group, k.append(nil, spy.hw(1), &frame{
+		spy.inject(1, spy.hw(1), group, k.append(nil, toAll(spy.hw(1)), &frame{
 			sender: []byte("made-up"), instance: 1, sequence: sequence, kind: kindChallenge, nonce: 1, subject: []byte(subject), about: about,
 		}))
 		s.run(time.Millisecond)
@@ -181,14 +181,14 @@ func TestChallengesAreAnsweredAtABoundedRate(t *testing.T) {
 func TestManyNames(t *testing.T) {
 	s, all := members(t, 10, 3, Config{})
 	spy := s.station("spy")
-	k := newTestCodec(t, "l2vip", nil)
+	k := newTestCodec(t, "l2vip")
 	for i := range 5000 {
 		hw := hardwareAddr{2, 9, 0, 0, byte(i >> 8), byte(i)}
 		f := &frame{sender: fmt.Append(nil, "made-up-", i), instance: 1, sequence: 1, kind: kindBeat, interval: time.Second, holds: true}
 		if i%2 == 0 {
 			f.kind, f.subject, f.about = kindChallenge, []byte("node-1"), all[1].instance
 		}
-		spy.inject(1, hw, group, k.append(nil, hw, f))
+		spy.inject(1, hw, group, k.append(nil, toAll(hw), f))
 		s.run(100 * time.Microsecond)
 		require.LessOrEqual(t, len(all[1].core.links[0].pending), maxMembers)
 		require.LessOrEqual(t, len(all[1].core.proofs), maxProofs)
@@ -199,6 +199,54 @@ func TestManyNames(t *testing.T) {
 	fresh := s.member("fresh", Config{})
 	s.run(time.Second)
 	require.Len(t, fresh.core.report().Peers, 3)
+}
+
+// One station can't fill the tables with names, and what it has not proven is forgotten.
+func TestManyNamesOfOneStation(t *testing.T) {
+	s, all := members(t, 12, 2, Config{})
+	spy := s.station("spy")
+	k := newTestCodec(t, "l2vip")
+	for i := range 100 {
+		f := &frame{sender: fmt.Append(nil, "made-up-", i), instance: 1, sequence: 1, kind: kindBeat, interval: time.Second}
+		spy.inject(1, spy.hw(1), group, k.append(nil, toAll(spy.hw(1)), f))
+		s.run(time.Millisecond)
+		require.LessOrEqual(t, len(all[0].core.links[0].pending), maxAtStation)
+		all[0].core.admit(s.now, all[0].core.links[0], spy.hw(1), f)
+	}
+	require.Len(t, all[0].core.report().Peers, 1+maxAtStation)
+	require.NotZero(t, all[0].count.overflow.Load())
+	s.run(2 * time.Second)
+	spy.inject(1, spy.hw(1), group, k.append(nil, toAll(spy.hw(1)), &frame{sender: []byte("z"), instance: 1, sequence: 1, kind: kindBeat, interval: time.Second}))
+	s.run(time.Millisecond)
+	require.Len(t, all[0].core.links[0].pending, 1)
+}
+
+// A frame that was overtaken by a few others counts, if it is not a beat.
+func TestOvertakenFrames(t *testing.T) {
+	s, all := keyed(t, 36, 2)
+	var held []func()
+	all[0].tap = nil
+	late := func(f *frame) func() {
+		c := all[0].core
+		c.sequence++
+		f.sender, f.instance, f.sequence, f.link = c.name, c.instance, c.sequence, 1
+		payload := c.codec.append(nil, toAll(all[0].hw(1)), f)
+		return func() { all[0].inject(1, all[0].hw(1), group, payload) }
+	}
+	held = append(held,
+		late(&frame{kind: kindBeat, interval: time.Millisecond, isolated: true}),
+		late(&frame{kind: kindPart, revision: 1 << 40, total: 2, data: []byte("x")}))
+	s.run(10 * time.Millisecond)
+	for _, f := range held {
+		f()
+		f() // again it is a replay
+	}
+	replayed := all[1].count.replayed.Load()
+	s.run(time.Millisecond)
+	require.False(t, all[1].row("node-0", 1).Isolated)
+	require.EqualValues(t, 1, all[1].count.overtaken.Load())
+	require.Equal(t, replayed+2, all[1].count.replayed.Load())
+	require.EqualValues(t, 1<<40, all[1].core.find([]byte("node-0"), all[0].instance).transfer.revision)
 }
 
 // Members that are alive stay when more come than are remembered; of the others the one

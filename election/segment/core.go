@@ -84,7 +84,11 @@ type scratch struct {
 
 // newCore returns a core for one start of a member.
 func newCore(c Config, local *election.Local, out output, random func() uint64, count *counters) (*core, error) {
-	codec, err := newCodec(local.Cluster, local.Key("segment"))
+	var keys [][]byte
+	if key := local.Key("segment"); key != nil {
+		keys = append(keys, key)
+	}
+	codec, err := newCodec(local.Cluster, keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -215,13 +219,17 @@ func (c *core) beat(now time.Duration) {
 }
 
 // receive takes a payload.
-func (c *core) receive(now time.Duration, index int, from hardwareAddr, payload []byte) {
+func (c *core) receive(now time.Duration, index int, via route, payload []byte) {
 	l := c.link(index)
 	if l == nil {
 		return
 	}
-	f := &c.in
-	if err := c.codec.parse(payload, from, f); err != nil {
+	if via.to != group && via.to != l.HardwareAddr {
+		c.count.drop(errForeign)
+		return
+	}
+	f, from := &c.in, via.from
+	if err := c.codec.parse(payload, via, f); err != nil {
 		c.count.drop(err)
 		return
 	}
@@ -235,15 +243,42 @@ func (c *core) receive(now time.Duration, index int, from hardwareAddr, payload 
 		r = m.row(l)
 	}
 	switch {
-	case r != nil && f.sequence <= r.sequence:
-		c.count.replayed.Add(1)
-	case r == nil || r.hw != from || r.origin != f.link:
+	case r == nil || (r.hw != from || r.origin != f.link) && f.sequence > r.replays.highest:
 		c.receiveUnproven(now, l, from, f)
+	case r.hw != from || r.origin != f.link:
+		c.count.replayed.Add(1)
+	case !r.replays.take(f.sequence):
+		c.count.replayed.Add(1)
+	case f.sequence < r.replays.highest && (f.kind == kindBeat || f.kind == kindLeave):
+		c.count.overtaken.Add(1) // by one that tells more
 	default:
-		r.sequence = f.sequence
 		c.station(now, l.Index, from)
 		c.take(now, m, r, f)
 	}
+}
+
+// replays tells which frames of a member on a link have been received. Frames may
+// overtake each other, by fewer than 64.
+type replays struct {
+	highest uint64
+	seen    uint64 // of the 64 before highest: bit n for highest-1-n
+}
+
+// take reports whether the frame with that sequence is new, and notes it.
+func (r *replays) take(sequence uint64) bool {
+	switch ahead := sequence - r.highest; {
+	case sequence > r.highest:
+		// A shift by 64 or more leaves nothing.
+		r.seen = r.seen<<ahead | 1<<(ahead-1)
+		r.highest = sequence
+		return true
+	case sequence == r.highest || r.highest-sequence > 64:
+		return false
+	}
+	bit := uint64(1) << (r.highest - sequence - 1)
+	fresh := r.seen&bit == 0
+	r.seen |= bit
+	return fresh
 }
 
 // take takes a frame that is authentic, proven and new.
@@ -299,7 +334,7 @@ func (c *core) leave() {
 func (c *core) transmit(l *link, to hardwareAddr, f *frame) bool {
 	c.sequence++
 	f.sender, f.instance, f.sequence, f.link = c.name, c.instance, c.sequence, uint32(l.Index)
-	c.buffer = c.codec.append(c.buffer[:0], l.HardwareAddr, f)
+	c.buffer = c.codec.append(c.buffer[:0], route{l.HardwareAddr, to}, f)
 	c.count.sent.Add(1)
 	return c.out.send(l.Index, to, c.buffer, f.kind == kindBeat)
 }

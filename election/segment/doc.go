@@ -39,7 +39,8 @@
 //
 // What is known of a member is known for each of its starts and each link. Such a row
 // is made when the member has proven on that very link, from that very station, that
-// it is alive now. From then on its frames count in their order only.
+// it is alive now. From then on each of its frames counts once, and of its beats only
+// one that is newer than all before.
 //
 //	          ┌───────────────── a beat ────────────────┐
 //	          ▼                                         │
@@ -94,12 +95,12 @@
 //
 // # Strangers
 //
-// With a key no frame can be made or changed, nor sent from another station than its
-// sender's. Frames that were recorded are of no use: on the link where they were sent
-// their sequence has passed, on others and for newcomers their sender must answer a
-// challenge first. A station can cause no more than one small frame for each of its
-// own, and the tables have bounds: 256 members, as many handshakes on a link, 4 MiB
-// for an offer. Every frame that is dropped is counted by its reason ([Stats]).
+// With a key no frame can be made or changed, nor sent between other stations than its
+// sender meant. Frames that were recorded are of no use: each counts once, and only if
+// fewer than 64 have overtaken it; on other links and for newcomers their sender must
+// answer a challenge first. A station can cause no more than one small frame for each
+// of its own, and the tables have bounds: 256 members, as many handshakes on a link, 16
+// of each at one station, 4 MiB for an offer. Every frame that is dropped is counted by its reason ([Stats]).
 //
 // The kernel's own signs of life have no key. With forged ARP or NDP frames a stranger
 // can make a dead member look stalled until its lease is over, and an isolated link

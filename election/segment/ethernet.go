@@ -221,16 +221,16 @@ func (e *ethernetLoop) drain(now time.Duration, p *ethernetPort) (more bool) {
 
 // take gives the core a frame.
 func (e *ethernetLoop) take(now time.Duration, p *ethernetPort, frame []byte) {
-	from, ok := sourceOf(frame, p.link.HardwareAddr)
+	via, ok := routeOf(frame, p.link.HardwareAddr)
 	if !ok {
 		return
 	}
 	switch binary.BigEndian.Uint16(frame[offType:]) {
 	case etherType:
-		e.core.receive(now, p.link.Index, from, frame[headerLen:])
+		e.core.receive(now, p.link.Index, via, frame[headerLen:])
 	case typeARP, typeIPv6:
 		if p.capturing {
-			e.core.station(now, p.link.Index, from)
+			e.core.station(now, p.link.Index, via.from)
 		}
 	}
 }

@@ -22,9 +22,9 @@ func appendEthernet(b []byte, to, from hardwareAddr, payload []byte) []byte {
 	return b
 }
 
-// sourceOf returns the station that a frame is from, and whether another station than
+// routeOf returns between which stations a frame goes, and whether another station than
 // the own one can have sent it.
-func sourceOf(frame []byte, own hardwareAddr) (from hardwareAddr, ok bool) {
-	from = hardwareAddr(frame[offSource:])
-	return from, from[0]&1 == 0 && from != hardwareAddr{} && from != own
+func routeOf(frame []byte, own hardwareAddr) (via route, ok bool) {
+	via = route{from: hardwareAddr(frame[offSource:]), to: hardwareAddr(frame)}
+	return via, via.from[0]&1 == 0 && via.from != hardwareAddr{} && via.from != own
 }

@@ -19,8 +19,9 @@ import (
 
 // A frame has the EtherType 0x88b5, which IEEE 802 keeps for local use. Its
 // payload is the magic, a byte with the major version, the length of the body in
-// two bytes because short frames are padded, the body, and with a key the first 16
-// bytes of HMAC-SHA256 over the sender's Ethernet address and all of that. The body
+// two bytes because short frames are padded, the body, and with keys for each of them
+// the first 16 bytes of HMAC-SHA256 over both Ethernet addresses and all of that; one
+// that the receiver has, too, is enough. The body
 // is fields in the terms of Protocol Buffers. Fields and kinds that are not known
 // are skipped; what cannot be understood without them takes a new major version.
 //
@@ -98,6 +99,9 @@ var group = hardwareAddr{0x03, 'l', '2', 'v', 'i', 'p'}
 // hardwareAddr is an Ethernet address as a value.
 type hardwareAddr [6]byte
 
+// route is between which stations a frame goes.
+type route struct{ from, to hardwareAddr }
+
 // kind says what a frame is for.
 type kind uint8
 
@@ -150,31 +154,35 @@ func (f *frame) addr() netip.Addr {
 var (
 	errForeign   = errors.New("another protocol, version or cluster")
 	errMalformed = errors.New("cut short or malformed")
-	errForged    = errors.New("not authenticated with the cluster's key")
+	errForged    = errors.New("authenticated with no key of the cluster")
 )
 
 // codec reads and writes frames. It is not for concurrent use.
 type codec struct {
 	cluster string
-	mac     hash.Hash // nil without a key
-	hw      [6]byte
-	sum     []byte
+	macs    []hash.Hash // of each key; none without
+	hw      [12]byte
+	sums    []byte
 }
 
-func newCodec(cluster string, key []byte) (*codec, error) {
+// maxKeys bounds the keys of a cluster while they are rotated, so that what
+// authenticates with each of them has room in a frame.
+const maxKeys = 3
+
+func newCodec(cluster string, keys ...[]byte) (*codec, error) {
 	k := &codec{cluster: cluster}
-	if key != nil {
+	for _, key := range keys[:min(len(keys), maxKeys)] {
 		derived, err := hkdf.Key(sha256.New, key, []byte(cluster), "github.com/l2vip/l2vip segment 1", sha256.Size)
 		if err != nil {
 			return nil, fmt.Errorf("key for frames: %w", err)
 		}
-		k.mac = hmac.New(sha256.New, derived)
+		k.macs = append(k.macs, hmac.New(sha256.New, derived))
 	}
 	return k, nil
 }
 
-// append appends the payload of f, from the station with that address, to b.
-func (k *codec) append(b []byte, from hardwareAddr, f *frame) []byte {
+// append appends the payload of f, which goes that way, to b.
+func (k *codec) append(b []byte, via route, f *frame) []byte {
 	start := len(b)
 	b = append(b, magic...)
 	b = append(b, major, 0, 0)
@@ -203,10 +211,7 @@ func (k *codec) append(b []byte, from hardwareAddr, f *frame) []byte {
 	b = appendBytes(b, fieldData, f.data)
 	b = appendNumber(b, fieldPort, uint64(f.port))
 	binary.BigEndian.PutUint16(b[start+headLen-2:], uint16(len(b)-start-headLen))
-	if k.mac != nil {
-		b = append(b, k.sign(from, b[start:])...)
-	}
-	return b
+	return append(b, k.sign(via, b[start:])...)
 }
 
 func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
@@ -234,19 +239,40 @@ func (f *frame) flags() uint64 {
 	return protowire.EncodeBool(f.holds)*flagHolds | protowire.EncodeBool(f.fenced)*flagFenced | protowire.EncodeBool(f.isolated)*flagIsolated
 }
 
-// sign returns the authentication of b, until the next call.
-func (k *codec) sign(from hardwareAddr, b []byte) []byte {
-	k.mac.Reset()
-	k.hw = from
-	k.mac.Write(k.hw[:])
-	k.mac.Write(b)
-	k.sum = k.mac.Sum(k.sum[:0])
-	return k.sum[:macLen]
+// sign returns what authenticates b with each of the keys, until the next call.
+func (k *codec) sign(via route, b []byte) []byte {
+	copy(k.hw[:], via.from[:])
+	copy(k.hw[len(via.from):], via.to[:])
+	k.sums = k.sums[:0]
+	for _, mac := range k.macs {
+		mac.Reset()
+		mac.Write(k.hw[:])
+		mac.Write(b)
+		whole := mac.Sum(k.sums)
+		k.sums = whole[:len(k.sums)+macLen]
+	}
+	return k.sums
+}
+
+// authentic reports whether one of the keys authenticates b, as signs has it.
+func (k *codec) authentic(via route, b, signs []byte) bool {
+	if len(k.macs) == 0 {
+		return true
+	}
+	signs = signs[:min(len(signs)/macLen, maxKeys)*macLen]
+	for own := k.sign(via, b); len(own) > 0; own = own[macLen:] {
+		for s := signs; len(s) > 0; s = s[macLen:] {
+			if hmac.Equal(own[:macLen], s[:macLen]) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // parse reads a payload. It is authentic if there is a key; whether it is new is
 // for the caller to see. It allocates nothing: f refers to b.
-func (k *codec) parse(b []byte, from hardwareAddr, f *frame) error {
+func (k *codec) parse(b []byte, via route, f *frame) error {
 	if len(b) < len(magic)+1 || string(b[:len(magic)]) != magic || b[len(magic)] != major {
 		return errForeign
 	}
@@ -277,7 +303,7 @@ func (k *codec) parse(b []byte, from hardwareAddr, f *frame) error {
 		return errMalformed
 	case string(cluster) != k.cluster:
 		return errForeign
-	case k.mac != nil && (len(b) < length+macLen || !hmac.Equal(b[length:length+macLen], k.sign(from, b[:length]))):
+	case !k.authentic(via, b[:length], b[length:]):
 		return errForged
 	case !f.valid():
 		return errMalformed

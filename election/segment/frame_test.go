@@ -18,8 +18,11 @@ var (
 	station = hardwareAddr{2, 0, 0, 0, 0, 1}
 )
 
-func newTestCodec(t testing.TB, cluster string, key []byte) *codec {
-	k, err := newCodec(cluster, key)
+// toAll is the route of a frame from a station to the group.
+func toAll(from hardwareAddr) route { return route{from, group} }
+
+func newTestCodec(t testing.TB, cluster string, keys ...[]byte) *codec {
+	k, err := newCodec(cluster, keys...)
 	require.NoError(t, err)
 	return k
 }
@@ -67,28 +70,66 @@ func drawFrame(t *rapid.T) *frame {
 }
 
 func TestFrameRoundTrip(t *testing.T) {
-	for _, key := range [][]byte{nil, key} {
-		k := newTestCodec(t, string(bytes.Repeat([]byte("c"), maxCluster)), key)
+	for _, keys := range [][][]byte{nil, {key}, {key, []byte("another key, just as long as it")}} {
+		k := newTestCodec(t, string(bytes.Repeat([]byte("c"), maxCluster)), keys...)
 		rapid.Check(t, func(t *rapid.T) {
 			f := drawFrame(t)
-			b := k.append(nil, station, f)
+			b := k.append(nil, toAll(station), f)
 			require.LessOrEqual(t, len(b), maxFrame)
 			var got frame
-			require.NoError(t, k.parse(append(b, make([]byte, rapid.IntRange(0, 50).Draw(t, "padding"))...), station, &got))
+			require.NoError(t, k.parse(append(b, make([]byte, rapid.IntRange(0, 50).Draw(t, "padding"))...), toAll(station), &got))
 			require.Equal(t, *f, got)
-			require.Error(t, k.parse(b[:rapid.IntRange(0, len(b)-1).Draw(t, "cut")], station, &got))
-			if key != nil {
-				require.ErrorIs(t, k.parse(b, hardwareAddr{2, 0, 0, 0, 0, 2}, &got), errForged, "from another station")
-				b[rapid.IntRange(0, len(b)-1).Draw(t, "at")] ^= rapid.ByteMin(1).Draw(t, "flip")
-				require.Error(t, k.parse(b, station, &got))
+			signs := len(keys) * macLen
+			require.Error(t, k.parse(b[:rapid.IntRange(0, len(b)-max(1, signs-macLen)-1).Draw(t, "cut")], toAll(station), &got))
+			if keys != nil {
+				require.ErrorIs(t, k.parse(b, toAll(hardwareAddr{2, 0, 0, 0, 0, 2}), &got), errForged, "from another station")
+				require.ErrorIs(t, k.parse(b, route{station, hardwareAddr{2, 0, 0, 0, 0, 2}}, &got), errForged, "to another station")
+				b[rapid.IntRange(0, len(b)-signs-1).Draw(t, "at")] ^= rapid.ByteMin(1).Draw(t, "flip")
+				require.Error(t, k.parse(b, toAll(station), &got))
 			}
 		})
 	}
 }
 
+// Members understand each other as long as they have one key in common, whichever of
+// theirs comes first.
+func TestKeysInCommon(t *testing.T) {
+	a, b, c := bytes.Repeat([]byte("a"), 32), bytes.Repeat([]byte("b"), 32), bytes.Repeat([]byte("c"), 32)
+	f := &frame{sender: []byte("a"), instance: 1, sequence: 1, kind: kindBeat, interval: time.Second}
+	sets := [][][]byte{{a}, {a, b}, {b, a}, {b}, {b, c}, {c}, {c, a, b}}
+	for _, one := range sets {
+		for _, other := range sets {
+			common := slices.ContainsFunc(one, func(k []byte) bool {
+				return slices.ContainsFunc(other, func(o []byte) bool { return bytes.Equal(k, o) })
+			})
+			err := newTestCodec(t, "l2vip", other...).parse(newTestCodec(t, "l2vip", one...).append(nil, toAll(station), f), toAll(station), new(frame))
+			if common {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, errForged)
+			}
+		}
+	}
+}
+
+func TestReplaysAgainstASet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var r replays
+		seen, highest := make(map[uint64]bool), uint64(0)
+		for _, n := range rapid.SliceOf(rapid.Uint64Range(1, 300)).Draw(t, "sequences") {
+			fresh := !seen[n] && n+64 >= highest
+			require.Equal(t, fresh, r.take(n), n)
+			seen[n], highest = true, max(highest, n)
+		}
+		require.True(t, r.take(1<<63))
+		require.False(t, r.take(1<<63))
+		require.False(t, r.take(highest))
+	})
+}
+
 func TestTheLongestBeatFits(t *testing.T) {
-	k := newTestCodec(t, string(bytes.Repeat([]byte("c"), maxCluster)), key)
-	b := k.append(nil, station, &frame{
+	k := newTestCodec(t, string(bytes.Repeat([]byte("c"), maxCluster)), slices.Repeat([][]byte{key}, maxKeys)...)
+	b := k.append(nil, toAll(station), &frame{
 		sender: bytes.Repeat([]byte("n"), maxName), instance: 1 << 63, sequence: 1 << 63, kind: kindBeat, link: 1<<32 - 1,
 		interval: MaxInterval, holds: true, fenced: true, isolated: true, address: make([]byte, 16),
 		membership: bytes.Repeat([]byte("m"), maxMembership), lease: MaxLease, revision: 1 << 63, digest: 1 << 63,
@@ -98,7 +139,7 @@ func TestTheLongestBeatFits(t *testing.T) {
 }
 
 func TestWhatIsNoFrame(t *testing.T) {
-	k := newTestCodec(t, "l2vip", nil)
+	k := newTestCodec(t, "l2vip")
 	good := func() *frame {
 		return &frame{sender: []byte("a"), instance: 1, sequence: 1, kind: kindBeat, interval: time.Second}
 	}
@@ -120,39 +161,39 @@ func TestWhatIsNoFrame(t *testing.T) {
 	} {
 		f := good()
 		change(f)
-		require.ErrorIs(t, k.parse(k.append(nil, station, f), station, new(frame)), errMalformed, name)
+		require.ErrorIs(t, k.parse(k.append(nil, toAll(station), f), toAll(station), new(frame)), errMalformed, name)
 	}
-	other := newTestCodec(t, "other", nil)
-	require.ErrorIs(t, k.parse(other.append(nil, station, good()), station, new(frame)), errForeign)
-	b := k.append(nil, station, good())
+	other := newTestCodec(t, "other")
+	require.ErrorIs(t, k.parse(other.append(nil, toAll(station), good()), toAll(station), new(frame)), errForeign)
+	b := k.append(nil, toAll(station), good())
 	b[len(magic)]++
-	require.ErrorIs(t, k.parse(b, station, new(frame)), errForeign, "another version")
-	require.ErrorIs(t, k.parse([]byte("l2vH\x01"), station, new(frame)), errForeign, "another protocol")
+	require.ErrorIs(t, k.parse(b, toAll(station), new(frame)), errForeign, "another version")
+	require.ErrorIs(t, k.parse([]byte("l2vH\x01"), toAll(station), new(frame)), errForeign, "another protocol")
 }
 
 func FuzzFrame(f *testing.F) {
-	k := newTestCodec(f, "l2vip", nil)
-	f.Add(k.append(nil, station, &frame{sender: []byte("a"), instance: 1, sequence: 1, kind: kindBeat, interval: time.Second, address: []byte{192, 0, 2, 1}, lease: time.Second, hears: []byte("abcd")}))
-	f.Add(k.append(nil, station, &frame{sender: []byte("a"), instance: 1, sequence: 2, kind: kindPart, revision: 1, total: 9, offset: 4, data: []byte("hello")}))
+	k := newTestCodec(f, "l2vip")
+	f.Add(k.append(nil, toAll(station), &frame{sender: []byte("a"), instance: 1, sequence: 1, kind: kindBeat, interval: time.Second, address: []byte{192, 0, 2, 1}, lease: time.Second, hears: []byte("abcd")}))
+	f.Add(k.append(nil, toAll(station), &frame{sender: []byte("a"), instance: 1, sequence: 2, kind: kindPart, revision: 1, total: 9, offset: 4, data: []byte("hello")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var got, again frame
-		if k.parse(b, station, &got) != nil {
+		if k.parse(b, toAll(station), &got) != nil {
 			return
 		}
-		b = k.append(nil, station, &got)
-		require.NoError(t, k.parse(b, station, &again))
-		require.Equal(t, b, k.append(nil, station, &again))
+		b = k.append(nil, toAll(station), &got)
+		require.NoError(t, k.parse(b, toAll(station), &again))
+		require.Equal(t, b, k.append(nil, toAll(station), &again))
 	})
 }
 
 // FuzzReceive gives a core frames from members that it knows and from strangers. It
 // must neither panic nor grow beyond its bounds.
 func FuzzReceive(f *testing.F) {
-	k := newTestCodec(f, "l2vip", nil)
+	k := newTestCodec(f, "l2vip")
 	add := func(frames ...*frame) {
 		var b []byte
 		for _, x := range frames {
-			p := k.append(nil, station, x)
+			p := k.append(nil, toAll(station), x)
 			b = append(append(b, byte(len(p)>>8), byte(len(p))), p...)
 		}
 		f.Add(b)
@@ -174,7 +215,7 @@ func FuzzReceive(f *testing.F) {
 		h.offer(100, true)
 		l := h.core.links[0]
 		m := &member{name: "node-1", instance: 5, tag: tagOf("node-1", 5), lastBeat: lastBeat{interval: time.Second, heard: s.now}}
-		m.addRow(&row{link: l, hw: station, origin: 1, sequence: 1, heardOn: heardOn{heard: s.now, interval: time.Second}})
+		m.addRow(&row{link: l, hw: station, origin: 1, replays: replays{highest: 1}, heardOn: heardOn{heard: s.now, interval: time.Second}})
 		h.core.members, h.core.byName["node-1"] = []*member{m}, []*member{m}
 		for range 100 {
 			if len(b) < 2 {
@@ -183,7 +224,7 @@ func FuzzReceive(f *testing.F) {
 			n := min(int(b[0])<<8|int(b[1]), len(b)-2)
 			frame := slices.Clone(b[2 : 2+n])
 			b = b[2+n:]
-			h.arrive(func(now time.Duration) { h.core.receive(now, 1, station, frame) })
+			h.arrive(func(now time.Duration) { h.core.receive(now, 1, toAll(station), frame) })
 			s.run(time.Millisecond)
 		}
 		before := s.order
@@ -263,12 +304,12 @@ func BenchmarkReceive(b *testing.B) {
 			from.tap = func(_ int, to hardwareAddr, payload []byte) { beat = slices.Clone(payload) }
 			from.core.beat(s.now)
 			var f frame
-			require.NoError(b, c.codec.parse(beat, from.hw(1), &f))
+			require.NoError(b, c.codec.parse(beat, toAll(from.hw(1)), &f))
 			r := c.find(f.sender, f.instance).rows[0]
 			b.ReportAllocs()
 			for b.Loop() {
-				r.sequence = 0
-				c.receive(s.now, 1, from.hw(1), beat)
+				r.replays = replays{}
+				c.receive(s.now, 1, toAll(from.hw(1)), beat)
 			}
 			require.Zero(b, c.count.replayed.Load())
 		})

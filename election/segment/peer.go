@@ -63,7 +63,7 @@ type row struct {
 	link     *link
 	hw       hardwareAddr // both fixed when it was admitted
 	origin   uint32       // the member's own number for the link
-	sequence uint64       // the highest seen
+	replays  replays
 
 	heardOn
 	hearsUs hearsUs

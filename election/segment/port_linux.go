@@ -147,18 +147,18 @@ func (p *packetPort) close() {
 	}
 }
 
-// read reads a frame, and returns its payload and the station that it is from. It
-// never waits. There is no payload if no station can have sent the frame.
-func (p *packetPort) read(fd int, b []byte) (payload []byte, from hardwareAddr, err error) {
+// read reads a frame, and returns its payload and the stations between which it goes.
+// It never waits. There is no payload if no station can have sent the frame.
+func (p *packetPort) read(fd int, b []byte) (payload []byte, via route, err error) {
 	n, err := unix.Read(fd, b)
 	if err != nil || n < headerLen {
-		return nil, from, err
+		return nil, via, err
 	}
-	from, ok := sourceOf(b, p.link.HardwareAddr)
+	via, ok := routeOf(b, p.link.HardwareAddr)
 	if !ok {
-		return nil, from, nil
+		return nil, via, nil
 	}
-	return b[headerLen:n], from, nil
+	return b[headerLen:n], via, nil
 }
 
 // send sends a frame of this protocol.

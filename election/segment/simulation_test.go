@@ -245,7 +245,7 @@ func (h *host) send(link int, to hardwareAddr, payload []byte, _ bool) bool {
 // inject sends a frame, from whatever station.
 func (h *host) inject(link int, from, to hardwareAddr, payload []byte) {
 	h.deliver(link, to, func(other *host) {
-		other.arrive(func(now time.Duration) { other.core.receive(now, link, from, payload) })
+		other.arrive(func(now time.Duration) { other.core.receive(now, link, route{from, to}, payload) })
 	})
 }
 

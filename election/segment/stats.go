@@ -23,9 +23,10 @@ type Stats struct {
 	// What was dropped, by reason.
 	Foreign    uint64 // another protocol, version or cluster
 	Malformed  uint64
-	Forged     uint64 // not authenticated with the cluster's key
+	Forged     uint64 // authenticated with no key of the cluster
 	Unproven   uint64 // of an instance that has not proven yet that it is alive now, there
-	Replayed   uint64 // not newer than what came before
+	Replayed   uint64 // received before, or too old to tell
+	Overtaken  uint64 // beats that arrived after a later one
 	Reflected  uint64 // this member's own
 	Overflow   uint64 // of more members than are remembered
 	Unanswered uint64 // challenges of a station that sends too many
@@ -39,7 +40,7 @@ type Stats struct {
 type counters struct {
 	sent, suspicions, stalled, ended, vetoed, unreachable, returns, isolations, late, served, arrived atomic.Uint64
 
-	foreign, malformed, forged, unproven, replayed, reflected, overflow, unanswered, badOffers, unread, namesakes atomic.Uint64
+	foreign, malformed, forged, unproven, replayed, overtaken, reflected, overflow, unanswered, badOffers, unread, namesakes atomic.Uint64
 }
 
 func (c *counters) drop(err error) {
@@ -59,7 +60,7 @@ func (c *counters) load() Stats {
 		Vetoed: c.vetoed.Load(), Unreachable: c.unreachable.Load(), Returns: c.returns.Load(),
 		Isolations: c.isolations.Load(), Late: c.late.Load(), OffersServed: c.served.Load(), OffersArrived: c.arrived.Load(),
 		Foreign: c.foreign.Load(), Malformed: c.malformed.Load(), Forged: c.forged.Load(), Unproven: c.unproven.Load(),
-		Replayed: c.replayed.Load(), Reflected: c.reflected.Load(), Overflow: c.overflow.Load(), Unanswered: c.unanswered.Load(),
+		Replayed: c.replayed.Load(), Overtaken: c.overtaken.Load(), Reflected: c.reflected.Load(), Overflow: c.overflow.Load(), Unanswered: c.unanswered.Load(),
 		BadOffers: c.badOffers.Load(), Unread: c.unread.Load(), Namesakes: c.namesakes.Load(),
 	}
 }

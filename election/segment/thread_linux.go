@@ -196,27 +196,27 @@ func (t *thread) listen() {
 // back.
 func (t *thread) read(now time.Duration) (more bool) {
 	for index, p := range t.ports {
-		more = t.drain(now, p, p.beats, func(from hardwareAddr, payload []byte) { t.core.receive(now, index, from, payload) }) || more
+		more = t.drain(now, p, p.beats, func(via route, payload []byte) { t.core.receive(now, index, via, payload) }) || more
 		if !p.capturing {
 			continue
 		}
 		for _, s := range p.signs {
-			more = t.drain(now, p, s.fd, func(from hardwareAddr, _ []byte) { t.core.station(now, index, from) }) || more
+			more = t.drain(now, p, s.fd, func(via route, _ []byte) { t.core.station(now, index, via.from) }) || more
 		}
 	}
 	return more
 }
 
 // drain takes what has arrived at a socket, and reports whether there may be more.
-func (t *thread) drain(now time.Duration, p *packetPort, fd int, take func(from hardwareAddr, payload []byte)) (more bool) {
+func (t *thread) drain(now time.Duration, p *packetPort, fd int, take func(via route, payload []byte)) (more bool) {
 	for range maxBatch {
-		payload, from, err := p.read(fd, t.in)
+		payload, via, err := p.read(fd, t.in)
 		if err != nil {
 			t.lose(now, p, err)
 			return false
 		}
 		if payload != nil {
-			take(from, payload)
+			take(via, payload)
 		}
 	}
 	return true
