@@ -43,7 +43,7 @@ func TestDeadNodeIsReplacedAndItsReturnMovesNothing(t *testing.T) {
 		require.Zero(t, none)
 		require.Zero(t, several)
 		require.Equal(t, successor.name, c.holder().name)
-		require.Equal(t, []string{dead.name, successor.name, successor.name}, c.lan.announced[vip], "the return moved nothing; the holder had the last word")
+		require.Len(t, c.lan.announced[vip], 2, "the return moved nothing, not even for a moment")
 	})
 }
 

@@ -51,7 +51,7 @@ func (c *core) receiveUnproven(now time.Duration, l *link, from hardwareAddr, f 
 		c.prove(now, l, from, f)
 	}
 	if h == nil {
-		if !l.room(now, from) {
+		if !l.room(from) {
 			c.count.overflow.Add(1)
 			return
 		}
@@ -68,20 +68,24 @@ func (c *core) receiveUnproven(now time.Duration, l *link, from hardwareAddr, f 
 	c.transmit(l, from, &frame{kind: kindChallenge, subject: f.sender, about: f.instance, nonce: h.nonce})
 }
 
-// room reports whether one station may ask for the admission of one more row. What it
-// has not proven in a while is forgotten.
-func (l *link) room(now time.Duration, from hardwareAddr) bool {
+// room reports whether one station may ask for the admission of one more row.
+func (l *link) room(from hardwareAddr) bool {
 	count := 0
-	for key, h := range l.pending {
-		switch {
-		case key.hw != from:
-		case now-h.asked > time.Second:
-			delete(l.pending, key)
-		default:
+	for key := range l.pending {
+		if key.hw == from {
 			count++
 		}
 	}
 	return count < maxAtStation
+}
+
+// forgetPending forgets what has not been proven for a while.
+func (l *link) forgetPending(now time.Duration) {
+	for key, h := range l.pending {
+		if now-h.asked > handshakeFor {
+			delete(l.pending, key)
+		}
+	}
 }
 
 // rowsAt returns how many rows of a link are at a station.

@@ -70,6 +70,8 @@ type schedule struct {
 	due      time.Duration // when review is due
 	beatAt   time.Duration // when the next beat is due
 	beatSent time.Duration // when the last one was
+	news     int           // how many of the next beats tell something new
+	fenced   bool          // the last beat said so
 	push     bool          // the offer goes out before the next beat
 	expected time.Duration // when advance was to be called; zero before the first time
 	late     lateness
@@ -138,8 +140,10 @@ func (c *core) relist(now time.Duration) {
 	c.changed, c.dirty = true, true
 }
 
-// soon makes the next beat go out as soon as gap has passed since the last one.
+// soon makes the next beat go out as soon as gap has passed since the last one, and the
+// others take notice of it.
 func (c *core) soon(now, gap time.Duration) {
+	c.news = newsBeats
 	c.beatAt = min(c.beatAt, max(now, c.beatSent+gap))
 }
 
@@ -187,6 +191,7 @@ func (c *core) review(now time.Duration) {
 		c.fetch(now, m)
 	}
 	for _, l := range c.links {
+		l.forgetPending(now)
 		c.reviewLink(now, l)
 	}
 	for _, m := range c.members {
@@ -203,22 +208,53 @@ func (c *core) wake(at time.Duration) { c.due = min(c.due, at) }
 // beat sends a beat on all links.
 func (c *core) beat(now time.Duration) {
 	interval := c.interval()
+	fenced := c.said.Valid != nil && !c.said.Valid()
+	if fenced != c.fenced {
+		c.fenced, c.news = fenced, newsBeats
+	}
 	for _, l := range c.links {
 		f := &frame{
-			kind: kindBeat, interval: interval, isolated: l.isolated, membership: c.said.membership,
+			kind: kindBeat, routine: c.news == 0, fenced: fenced, interval: interval, isolated: l.isolated, membership: c.said.membership,
 			revision: c.said.offer.revision, hears: l.hears, address: l.address, port: c.port,
 		}
-		if f.fenced = c.said.Valid != nil && !c.said.Valid(); !f.fenced {
+		if !fenced {
 			f.holds, f.lease, f.digest = c.said.offer.holds, c.said.Lease, c.said.offer.digest
 		}
 		if c.transmit(l, group, f) && l.since == 0 {
 			l.since, c.changed = now, true
 		}
 	}
-	c.beatAt, c.beatSent = now+interval, now
+	c.beatAt, c.beatSent, c.news = now+interval, now, max(0, c.news-1)
 }
 
-// receive takes a payload.
+// alert reports whether beats must be received as they come: a member is not heard, or
+// not admitted yet, or has not beaten since the question which ones are heard from now
+// on. Otherwise beats that tell nothing new may wait until this member has something to
+// do, if it is known then when they arrived.
+func (c *core) alert() bool {
+	if c.epoch != c.said.Epoch {
+		return true
+	}
+	for _, l := range c.links {
+		if l.isolated || len(l.pending) > 0 {
+			return true
+		}
+	}
+	for _, m := range c.members {
+		if m.superseded {
+			continue
+		}
+		for _, r := range m.rows {
+			if r.state != Left && (!r.hearing() || r.asking || m.epoch != c.epoch) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// receive takes a payload that arrived at the time now, which may lie a little in the
+// past.
 func (c *core) receive(now time.Duration, index int, via route, payload []byte) {
 	l := c.link(index)
 	if l == nil {

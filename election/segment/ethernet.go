@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/l2vip/l2vip/election"
@@ -16,8 +17,6 @@ import (
 )
 
 const (
-	// maxUnread bounds the frames of a port that are not read yet.
-	maxUnread = 512
 	// settleTime lets the readers hand over what has arrived, when the loop did not
 	// run in time or a new Epoch begins.
 	settleTime = 100 * time.Microsecond
@@ -39,16 +38,23 @@ type ethernetLoop struct {
 	out     []byte
 	sent    func(ago time.Duration)
 	retry   time.Duration // when to open again what could not be opened; zero for never
+	alert   atomic.Bool   // beats that tell nothing new wake the loop
 }
 
 // ethernetPort is a link in use.
 type ethernetPort struct {
 	Port
 	link      Link
-	frames    chan []byte
+	frames    chan arrival
 	broken    chan struct{} // closed when nothing can be read any more
 	lost      bool          // that was seen
 	capturing bool
+}
+
+// arrival is a frame, and when it was read.
+type arrival struct {
+	frame []byte
+	at    time.Duration // by package clock
 }
 
 func (s *Segment) runEthernet(ctx context.Context, local *election.Local, report func(Report)) error {
@@ -106,6 +112,9 @@ func (e *ethernetLoop) loop(ctx context.Context, report func(Report)) {
 			e.core.changed = false
 			report(e.core.report())
 		}
+		if alert := e.core.alert(); e.alert.Swap(alert) != alert && alert {
+			notify(e.arrived) // what came meanwhile did not
+		}
 		if e.retry > 0 {
 			next = min(next, e.retry)
 		}
@@ -160,7 +169,7 @@ func (e *ethernetLoop) sync(now time.Duration) {
 				e.retry = now + retryOpen
 				continue
 			}
-			p = &ethernetPort{Port: opened, frames: make(chan []byte, maxUnread), broken: make(chan struct{})}
+			p = &ethernetPort{Port: opened, frames: make(chan arrival, maxUnread), broken: make(chan struct{})}
 			e.ports[l.Index] = p
 			e.readers.Go(func() { e.readPort(p) })
 		}
@@ -183,8 +192,10 @@ func (e *ethernetLoop) readPort(p *ethernetPort) {
 			continue
 		}
 		select {
-		case p.frames <- slices.Clone(b[:n]):
-			notify(e.arrived)
+		case p.frames <- arrival{slices.Clone(b[:n]), clock.Now()}:
+			if !routine(b[:n]) || e.alert.Load() {
+				notify(e.arrived)
+			}
 		default:
 			e.count.unread.Add(1)
 		}
@@ -202,8 +213,8 @@ func (e *ethernetLoop) read(now time.Duration) (more bool) {
 func (e *ethernetLoop) drain(now time.Duration, p *ethernetPort) (more bool) {
 	for range maxBatch {
 		select {
-		case frame := <-p.frames:
-			e.take(now, p, frame)
+		case a := <-p.frames:
+			e.take(min(now, a.at-e.core.origin), p, a.frame)
 			continue
 		default:
 		}

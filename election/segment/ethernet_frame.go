@@ -22,6 +22,11 @@ func appendEthernet(b []byte, to, from hardwareAddr, payload []byte) []byte {
 	return b
 }
 
+// routine reports whether a frame is a beat that tells nothing new.
+func routine(frame []byte) bool {
+	return binary.BigEndian.Uint16(frame[offType:]) == etherType && len(frame) > headerLen+offRoutine && frame[headerLen+offRoutine] == 1
+}
+
 // routeOf returns between which stations a frame goes, and whether another station than
 // the own one can have sent it.
 func routeOf(frame []byte, own hardwareAddr) (via route, ok bool) {

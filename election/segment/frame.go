@@ -18,8 +18,8 @@ import (
 )
 
 // A frame has the EtherType 0x88b5, which IEEE 802 keeps for local use. Its
-// payload is the magic, a byte with the major version, the length of the body in
-// two bytes because short frames are padded, the body, and with keys for each of them
+// payload is the magic, a byte with the major version, a byte that is 1 if the frame
+// is a beat that tells nothing new, the length of the body in two bytes because short frames are padded, the body, and with keys for each of them
 // the first 16 bytes of HMAC-SHA256 over both Ethernet addresses and all of that; one
 // that the receiver has, too, is enough. The body
 // is fields in the terms of Protocol Buffers. Fields and kinds that are not known
@@ -50,11 +50,12 @@ import (
 //	  uint32 port = 22;        // beat: a UDP port at address that is open while the process runs
 //	}
 const (
-	magic     = "l2vS"
-	major     = 1
-	headLen   = len(magic) + 3
-	macLen    = 16
-	etherType = 0x88b5
+	magic      = "l2vS"
+	major      = 1
+	headLen    = len(magic) + 4
+	offRoutine = len(magic) + 1 // within the payload
+	macLen     = 16
+	etherType  = 0x88b5
 
 	// maxFrame bounds a payload: it fits into any Ethernet frame.
 	maxFrame = 1500
@@ -123,6 +124,7 @@ type frame struct {
 	instance   uint64
 	sequence   uint64
 	kind       kind
+	routine    bool // a beat that tells nothing new
 	link       uint32
 	interval   time.Duration
 	holds      bool
@@ -185,7 +187,7 @@ func newCodec(cluster string, keys ...[]byte) (*codec, error) {
 func (k *codec) append(b []byte, via route, f *frame) []byte {
 	start := len(b)
 	b = append(b, magic...)
-	b = append(b, major, 0, 0)
+	b = append(b, major, byte(protowire.EncodeBool(f.routine)), 0, 0)
 	if k.cluster != "" {
 		b = protowire.AppendString(protowire.AppendTag(b, fieldCluster, protowire.BytesType), k.cluster)
 	}
@@ -283,7 +285,7 @@ func (k *codec) parse(b []byte, via route, f *frame) error {
 	if len(b) < length || length > maxFrame {
 		return errMalformed
 	}
-	*f = frame{}
+	*f = frame{routine: b[offRoutine] == 1}
 	var cluster []byte
 	err := fields.Each(b[headLen:length], func(x fields.Field) error {
 		switch {

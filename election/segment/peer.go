@@ -60,10 +60,10 @@ type lastBeat struct {
 // Up without being heard, Stalled and Ended are looked at again after a while, and
 // then go where Suspect does; but of Ended becomes no Stalled.
 type row struct {
-	link     *link
-	hw       hardwareAddr // both fixed when it was admitted
-	origin   uint32       // the member's own number for the link
-	replays  replays
+	link    *link
+	hw      hardwareAddr // both fixed when it was admitted
+	origin  uint32       // the member's own number for the link
+	replays replays
 
 	heardOn
 	hearsUs hearsUs

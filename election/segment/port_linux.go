@@ -6,25 +6,32 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/l2vip/l2vip/internal/neighbor"
 )
 
-// packetPort is a link in use: a socket for frames of this protocol, and two on which
-// any station gives a sign of life, by ARP and by NDP. Nothing arrives at those but
+// packetPort is a link in use: a socket for frames of this protocol, one for the beats
+// that tell nothing new, which wake this thread only when it is on the alert, and two on
+// which any station gives a sign of life, by ARP and by NDP. Nothing arrives at those but
 // while the port is capturing: what else a busy segment has to say does not wake the
 // process.
 type packetPort struct {
 	link      Link
-	beats     int
+	news      int
+	routine   int
 	signs     []signSocket
 	capturing bool
 	broken    bool
 	out       []byte
 	scrap     [64]byte
+	control   [64]byte
+	emptied   time.Duration // when nothing was left at the socket for routine beats
+	behind    bool          // when it was read last, something was
 }
 
 // signSocket is a socket for the frames of a protocol.
@@ -38,22 +45,24 @@ var nothing = []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
 
 // openPort opens the sockets.
 func openPort(l Link) (p *packetPort, err error) {
-	p = &packetPort{link: l, beats: -1}
+	p = &packetPort{link: l, news: -1, routine: -1}
 	defer func() {
 		if err != nil {
 			p.close()
 		}
 	}()
-	filter, err := filterFor(etherType)
-	if err != nil {
+	if p.news, err = openFrames(l.Index, false); err != nil {
 		return p, err
 	}
-	if p.beats, err = open(l.Index, etherType, filter); err != nil {
+	if p.routine, err = openFrames(l.Index, true); err != nil {
 		return p, err
+	}
+	if err = unix.SetsockoptInt(p.routine, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1); err != nil {
+		return p, fmt.Errorf("times of arrival: %w", err)
 	}
 	mreq := unix.PacketMreq{Ifindex: int32(l.Index), Type: unix.PACKET_MR_MULTICAST, Alen: uint16(len(group))}
 	copy(mreq.Address[:], group[:])
-	if err = unix.SetsockoptPacketMreq(p.beats, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
+	if err = unix.SetsockoptPacketMreq(p.news, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
 		return p, fmt.Errorf("join the group: %w", err)
 	}
 	for _, protocol := range []int{unix.ETH_P_ARP, unix.ETH_P_IPV6} {
@@ -76,11 +85,35 @@ func filterFor(protocol int) ([]unix.SockFilter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("packet filter: %w", err)
 	}
+	return sockFilter(program), nil
+}
+
+func sockFilter(program []bpf.RawInstruction) []unix.SockFilter {
 	filter := make([]unix.SockFilter, len(program))
 	for i, ins := range program {
 		filter[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
 	}
-	return filter, nil
+	return filter
+}
+
+// openFrames opens a socket for frames of this protocol: beats that tell nothing new, or
+// all others.
+func openFrames(index int, routine bool) (fd int, err error) {
+	rest, err := neighbor.Filter(etherType)
+	if err != nil {
+		return -1, fmt.Errorf("packet filter: %w", err)
+	}
+	mark := bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipFalse: 1}
+	if routine {
+		mark = bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipTrue: 1}
+	}
+	first, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: headerLen + uint32(offRoutine), Size: 1}, mark, bpf.RetConstant{Val: 0},
+	})
+	if err != nil {
+		return -1, fmt.Errorf("packet filter: %w", err)
+	}
+	return open(index, etherType, sockFilter(append(first, rest...)))
 }
 
 // attach lets a socket receive only what the filter lets through.
@@ -139,8 +172,10 @@ func htons(v uint16) uint16 {
 
 // close closes the sockets.
 func (p *packetPort) close() {
-	if p.beats >= 0 {
-		unix.Close(p.beats)
+	for _, fd := range []int{p.news, p.routine} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
 	for _, s := range p.signs {
 		unix.Close(s.fd)
@@ -161,10 +196,35 @@ func (p *packetPort) read(fd int, b []byte) (payload []byte, via route, err erro
 	return b[headerLen:n], via, nil
 }
 
+// readRoutine does the same at the socket for beats that tell nothing new, and returns
+// how long ago the frame arrived, but no longer than most.
+func (p *packetPort) readRoutine(b []byte, most time.Duration) (payload []byte, via route, ago time.Duration, err error) {
+	n, control, _, _, err := unix.Recvmsg(p.routine, b, p.control[:], 0)
+	if err != nil || n < headerLen {
+		return nil, via, 0, err
+	}
+	via, ok := routeOf(b, p.link.HardwareAddr)
+	if !ok {
+		return nil, via, 0, nil
+	}
+	return b[headerLen:n], via, age(p.control[:control], most), nil
+}
+
+// age returns how old the time of arrival is that is in a control message.
+func age(control []byte, most time.Duration) time.Duration {
+	if len(control) < unix.CmsgSpace(16) {
+		return 0
+	}
+	at := control[unix.CmsgLen(0):] // seconds and nanoseconds, in 64 bits everywhere
+	arrived := time.Unix(int64(binary.NativeEndian.Uint64(at)), int64(binary.NativeEndian.Uint64(at[8:])))
+	// The time of day may have been set meanwhile.
+	return min(max(0, time.Duration(time.Now().UnixNano()-arrived.UnixNano())), most)
+}
+
 // send sends a frame of this protocol.
 func (p *packetPort) send(to hardwareAddr, payload []byte) error {
 	p.out = appendEthernet(p.out[:0], to, p.link.HardwareAddr, payload)
-	_, err := unix.Write(p.beats, p.out)
+	_, err := unix.Write(p.news, p.out)
 	return err
 }
 
@@ -177,7 +237,7 @@ func (p *packetPort) probe(to hardwareAddr, addr netip.Addr) error {
 		return err
 	}
 	copy(frame, to[:])
-	_, err = unix.Write(p.beats, frame)
+	_, err = unix.Write(p.news, frame)
 	return err
 }
 

@@ -14,11 +14,17 @@ import (
 )
 
 const (
+	// maxUnread bounds the frames of a port that are not read yet, and how many beats
+	// that tell nothing new are read at once.
+	maxUnread = 512
 	// maxBatch bounds what is read from a port before others have their turn, and
 	// rest is for how long nothing is read after that: a flood must neither hold up
 	// the beats nor take the processor from everything else.
 	maxBatch = 64
 	rest     = time.Millisecond
+	// floodFor is for how long after such a flood beats are read as they come, lest they
+	// are lost in it.
+	floodFor = time.Second
 )
 
 // Segment beats, and listens for the beats of others. Its methods may be called from

@@ -30,6 +30,9 @@ type thread struct {
 	in     []byte
 	sent   func(ago time.Duration)
 	retry  time.Duration // when to open again what could not be opened; zero for never
+	due    time.Duration // when this thread was to run
+	alert  bool          // beats that tell nothing new wake this thread
+	flood  time.Duration // until when there are so many frames that all must be read as they come
 }
 
 func (s *Segment) runKernel(ctx context.Context, local *election.Local, report func(Report)) error {
@@ -115,6 +118,10 @@ func (t *thread) loop(ctx context.Context, report func(Report)) error {
 			t.core.changed = false
 			report(t.core.report())
 		}
+		if alert := t.core.alert() || now < t.flood; alert != t.alert {
+			t.alert = alert
+			t.listen()
+		}
 		if t.retry > 0 {
 			next = min(next, t.retry)
 		}
@@ -122,6 +129,7 @@ func (t *thread) loop(ctx context.Context, report func(Report)) error {
 		if more {
 			fds, wait = t.fds[:1], min(wait, rest)
 		}
+		t.due = now + wait
 		timeout := unix.NsecToTimespec(int64(wait))
 		if _, err := unix.Ppoll(fds, &timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("segment: poll: %w", err)
@@ -166,6 +174,7 @@ func (t *thread) sync(now time.Duration) {
 				t.retry = now + retryOpen
 				continue
 			}
+			p.emptied = now
 			t.ports[l.Index] = p
 		}
 		p.link = l
@@ -179,7 +188,10 @@ func (t *thread) sync(now time.Duration) {
 func (t *thread) listen() {
 	t.fds = append(t.fds[:0], unix.PollFd{Fd: int32(t.signal), Events: unix.POLLIN})
 	for _, p := range t.ports {
-		t.fds = append(t.fds, unix.PollFd{Fd: int32(p.beats), Events: unix.POLLIN})
+		t.fds = append(t.fds, unix.PollFd{Fd: int32(p.news), Events: unix.POLLIN})
+		if t.alert {
+			t.fds = append(t.fds, unix.PollFd{Fd: int32(p.routine), Events: unix.POLLIN})
+		}
 		if p.capturing {
 			for _, s := range p.signs {
 				t.fds = append(t.fds, unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN})
@@ -196,7 +208,8 @@ func (t *thread) listen() {
 // back.
 func (t *thread) read(now time.Duration) (more bool) {
 	for index, p := range t.ports {
-		more = t.drain(now, p, p.beats, func(via route, payload []byte) { t.core.receive(now, index, via, payload) }) || more
+		more = t.drainRoutine(now, p) || more
+		more = t.drain(now, p, p.news, func(via route, payload []byte) { t.core.receive(now, index, via, payload) }) || more
 		if !p.capturing {
 			continue
 		}
@@ -219,6 +232,29 @@ func (t *thread) drain(now time.Duration, p *packetPort, fd int, take func(via r
 			take(via, payload)
 		}
 	}
+	return true
+}
+
+// drainRoutine does the same for beats that tell nothing new. They count from when they
+// arrived, unless this thread was held up or they come faster than they are read: then
+// later ones may lie unread.
+func (t *thread) drainRoutine(now time.Duration, p *packetPort) (more bool) {
+	most := now - p.emptied
+	if p.behind || now-t.due > t.config.Interval {
+		most = 0
+	}
+	for range maxUnread {
+		payload, via, ago, err := p.readRoutine(t.in, most)
+		if err != nil {
+			t.lose(now, p, err)
+			p.emptied, p.behind = now, false
+			return false
+		}
+		if payload != nil {
+			t.core.receive(now-ago, p.link.Index, via, payload)
+		}
+	}
+	p.behind, t.flood = true, now+floodFor
 	return true
 }
 

@@ -17,6 +17,10 @@ const (
 	// members that are heard has changed.
 	listBeat = 10 * time.Millisecond
 
+	// newsBeats is how many beats in a row are marked as telling something new, should
+	// one be lost.
+	newsBeats = 3
+
 	// maxTries is how often others are asked again that are heard and do not answer.
 	maxTries = 2
 	// recheck is after how many patiences a member that stalled or ended is looked
@@ -35,6 +39,8 @@ const (
 
 	// challengeEvery is the least time between two challenges for one row.
 	challengeEvery = 20 * time.Millisecond
+	// handshakeFor is for how long after a challenge its proof is waited for.
+	handshakeFor = time.Second
 	// provePerSecond is how many challenges of one station are answered.
 	provePerSecond = 50
 

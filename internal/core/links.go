@@ -77,6 +77,9 @@ func (s *step) follow(l *link, f *announce.Link, later bool) {
 	case up && !l.up:
 		if l.returned = later && !s.Settings.Alone; l.returned {
 			l.joiningUntil = s.Now + rejoinHold(s.detection())
+			if s.byMembership() {
+				l.joiningUntil += resyncTimeout // unless an exchange succeeds before
+			}
 		}
 		if l.fails > 0 {
 			l.dampedUntil = s.Now + dampedFor(l.fails)
@@ -90,6 +93,9 @@ func (s *step) follow(l *link, f *announce.Link, later bool) {
 			l.fails = 0
 		}
 		l.up, l.since = false, s.Now
+	}
+	if s.byMembership() && s.Synced >= l.since {
+		l.joiningUntil = min(l.joiningUntil, l.since+rejoinHold(s.detection()))
 	}
 	heard := s.heardOn(l.index)
 	switch {
@@ -111,10 +117,21 @@ func (s *step) follow(l *link, f *announce.Link, later bool) {
 // detection is within what time a silent member is taken for dead: by the segment, or
 // by the membership where no member is heard on a segment.
 func (s *step) detection() time.Duration {
-	if s.Settings.Detection == 0 && s.Membership != nil {
+	if s.byMembership() {
 		return s.Membership.Detection
 	}
 	return s.Settings.Detection
+}
+
+// byMembership reports whether it is the membership alone that tells of other members.
+func (s *step) byMembership() bool { return s.Settings.Detection == 0 && s.Membership != nil }
+
+// linkWantsSync reports whether a link has come up since the last exchange with the
+// membership, without which it is not known what happened meanwhile.
+func (s *step) linkWantsSync() bool {
+	return s.byMembership() && slices.ContainsFunc(s.after.links, func(l link) bool {
+		return l.up && s.Now < l.joiningUntil && s.Synced < l.since
+	})
 }
 
 // heardOn returns what the segment tells of a link of this host, or nil.

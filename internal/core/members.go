@@ -299,30 +299,39 @@ func (s *step) meet(before []Member) {
 	}
 }
 
-// miss keeps the names of the members that were live once and are not, and notes
-// whether one of them has come back.
+// missingMember is a member that was live once and is not.
+type missingMember struct {
+	name     string
+	instance uint64
+}
+
+// miss keeps the members that were live once and are not, and notes whether one of them
+// has come back as another instance: that may have held addresses meanwhile, and says
+// nothing of it. The same instance tells by its terms.
 func (s *step) miss() {
-	missing := s.before.missing
-	for i := range s.members {
-		at, known := slices.BinarySearch(missing, s.members[i].Name)
-		if known && s.members[i].Live {
-			s.rejoined = true
-			missing = slices.Delete(slices.Clone(missing), at, at+1)
+	missing := slices.Clone(s.before.missing)
+	missing = slices.DeleteFunc(missing, func(m missingMember) bool {
+		at := slices.IndexFunc(s.members, func(o Member) bool { return o.Name == m.name && o.Live && o.Known() })
+		if at < 0 {
+			return false
 		}
-	}
+		s.rejoined = s.rejoined || s.members[at].Offer.Instance != m.instance
+		return true
+	})
 	for i := range s.before.Members {
 		m := &s.before.Members[i]
-		if !m.Live || slices.ContainsFunc(s.members, func(o Member) bool { return o.Name == m.Name && o.Live }) {
+		if !m.Live || !m.Known() || slices.ContainsFunc(s.members, func(o Member) bool { return o.Name == m.Name && o.Live }) {
 			continue
 		}
-		if at, known := slices.BinarySearch(missing, m.Name); !known && len(missing) < maxMissing {
-			missing = slices.Insert(slices.Clone(missing), at, m.Name)
+		missing = slices.DeleteFunc(missing, func(o missingMember) bool { return o.name == m.Name })
+		if len(missing) < maxMissing {
+			missing = append(missing, missingMember{m.Name, m.Offer.Instance})
 		}
 	}
 	s.after.missing = missing
 }
 
-// maxMissing bounds the names of missing members that are remembered.
+// maxMissing bounds the missing members that are remembered.
 const maxMissing = 1024
 
 // beatsMissing is a member whose beats are filtered out.

@@ -59,9 +59,8 @@ type State struct {
 	namesakes []segment.Namesake
 	// beatsMissing are the members whose beats are filtered out.
 	beatsMissing map[string]beatsMissing
-	// missing are the names of members that were live once and are not, in order.
-	missing []string
-	health  map[string]health.State
+	missing      []missingMember
+	health       map[string]health.State
 }
 
 // Fence returns whether the node may act on what it holds.
@@ -97,11 +96,11 @@ type step struct {
 	out    Output
 
 	members []Member
-	offers  []election.Offer    // of members, as they count here
+	offers  []election.Offer // of members, as they count here
 	// facts and decisions are of the addresses of the table; nil for unknown.
 	facts     []*announce.Address
 	decisions []*election.Decision
-	// rejoined says that a member is live again that was missing.
+	// rejoined says that a member that was missing is back as another instance.
 	rejoined bool
 }
 
@@ -155,7 +154,7 @@ func Step(before *State, in Input) (*State, Output) {
 	s.out.Offer = s.after.Offer
 	s.out.Epoch = s.after.fence.epoch
 	s.out.Resynced = before.fence.state != Valid && s.after.fence.state == Valid
-	s.out.Sync = s.wantsSync(&s.after.fence)
+	s.out.Sync = s.wantsSync(&s.after.fence) || s.linkWantsSync()
 	s.out.Joined = s.after.joined
 	return s.after, s.out
 }
