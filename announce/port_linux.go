@@ -25,7 +25,6 @@ type port struct {
 	raw     syscall.RawConn
 	owner   *Announcer
 	own     *atomic.Pointer[map[hardwareAddr]bool] // the hardware addresses of this host
-	clock   clock.Reader                           // the responder's
 	hearing *hearing                               // shared by the ports of an interface
 	groups  *groups                                // of NDP only
 
@@ -225,7 +224,6 @@ func (p *port) respond() error {
 				n, err := unix.Read(int(fd), in)
 				switch {
 				case errors.Is(err, unix.EAGAIN):
-					p.clock.Forget()
 					return false
 				case errors.Is(err, unix.EINTR):
 				case err != nil:
@@ -276,7 +274,7 @@ func (p *port) handle(in []byte, m *message, out []byte) []byte {
 		return nil
 	}
 	count.requests.Add(1)
-	if lease := p.owner.lease.Load(); lease != noLease && int64(p.clock.Now()) >= lease {
+	if lease := p.owner.lease.Load(); lease != noLease && int64(clock.Now()) >= lease {
 		count.drop(DropLease)
 		return nil
 	}
@@ -289,7 +287,7 @@ func (p *port) note(m *message) bool {
 	if (*p.own.Load())[m.sender] {
 		return false
 	}
-	now := p.clock.Now()
+	now := clock.Now()
 	if p.hearing.note(now) {
 		signal(p.sighted)
 	}

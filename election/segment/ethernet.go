@@ -30,7 +30,6 @@ const (
 type ethernetLoop struct {
 	*Segment
 	core    *core
-	clock   clock.Reader
 	ports   map[int]*ethernetPort
 	arrived chan struct{} // something was read
 	signal  chan struct{} // something was set or posted
@@ -94,7 +93,6 @@ func (e *ethernetLoop) loop(ctx context.Context, report func(Report)) {
 	expected := e.now()
 	e.sync(expected)
 	for woken := false; ctx.Err() == nil; {
-		e.clock.Forget()
 		now, epoch := e.now(), e.current().Epoch
 		if now-expected > e.config.Interval || epoch != e.core.epoch {
 			pause(ctx, timer, settleTime)
@@ -136,7 +134,7 @@ func (e *ethernetLoop) loop(ctx context.Context, report func(Report)) {
 }
 
 // now is the time of the core.
-func (e *ethernetLoop) now() time.Duration { return e.clock.Now() - e.core.origin }
+func (e *ethernetLoop) now() time.Duration { return clock.Now() - e.core.origin }
 
 // pause waits.
 func pause(ctx context.Context, timer *time.Timer, d time.Duration) {

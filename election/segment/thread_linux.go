@@ -22,7 +22,6 @@ import (
 type thread struct {
 	*Segment
 	core   *core
-	clock  clock.Reader
 	signal int // an eventfd that says that something was set or posted, or ctx was cancelled
 	ports  map[int]*packetPort
 	fds    []unix.PollFd // the signal first
@@ -102,7 +101,6 @@ func (t *thread) loop(ctx context.Context, report func(Report)) error {
 	for t.sync(t.now()); ctx.Err() == nil; {
 		// First the time, then what has come until then: for however long this
 		// thread was held up, no member is judged by a time whose frames lie unread.
-		t.clock.Forget()
 		now := t.now()
 		woken := t.woken()
 		more := t.read(now)
@@ -140,7 +138,7 @@ func (t *thread) loop(ctx context.Context, report func(Report)) error {
 }
 
 // now is the time of the core.
-func (t *thread) now() time.Duration { return t.clock.Now() - t.core.origin }
+func (t *thread) now() time.Duration { return clock.Now() - t.core.origin }
 
 // woken reports whether the signal was set, and resets it.
 func (t *thread) woken() bool {

@@ -4,43 +4,45 @@
 // bubble's time.
 //
 // Such a reading is Go's monotonic time plus what CLOCK_BOOTTIME is ahead of
-// CLOCK_MONOTONIC. The first part costs tens of nanoseconds, without a system
-// call; it moves on while this process is stopped or starved. The second takes
-// system calls, and changes only when the machine was suspended. [Now] reads
-// both each time, a [Reader] keeps the second for a moment.
+// CLOCK_MONOTONIC. The second takes system calls, and changes only when the machine
+// was suspended. Then, and when it is set, the time of day moves against the monotonic
+// time. So that is looked at with each reading, which costs tens of nanoseconds and no
+// system call, and the rest is asked for when it has moved.
 package clock
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // start is an arbitrary origin; only differences of readings mean anything.
 var start = time.Now()
 
-// Now returns the time since an arbitrary moment, suspended time included. Two
-// readings may be off by some 50 microseconds against each other.
-func Now() time.Duration { return time.Since(start) + suspended() }
+// tolerance is by how much the time of day may move against the monotonic time before
+// the suspended time is asked for. Adjusting a clock moves both, and no machine is
+// suspended for so short a time.
+const tolerance = 5 * time.Millisecond
 
-// MaxAge is for how long a [Reader] keeps the suspended time.
-const MaxAge = time.Millisecond
-
-// Reader is a cheaper clock, for one goroutine that reads it often: it asks
-// for the suspended time only each MaxAge, and after Forget. So it misses a
-// suspension for at most the MaxAge that the machine runs after it; everything
-// else it notices like Now. The zero value is ready to use.
-type Reader struct {
-	known     bool
-	asked     time.Duration // when, by Go's monotonic clock
+// asked is what was found when the suspended time was asked for last.
+type asked struct {
+	ahead     time.Duration // what the time of day was ahead of the monotonic time
 	suspended time.Duration
 }
 
-// Now returns what the function Now does.
-func (r *Reader) Now() time.Duration {
-	now := time.Since(start)
-	if !r.known || now-r.asked >= MaxAge {
-		*r = Reader{known: true, asked: now, suspended: suspended()}
-	}
-	return now + r.suspended
-}
+var last atomic.Pointer[asked]
 
-// Forget makes the next reading exact. Who waits for something calls it, because
-// machines are suspended when everybody waits.
-func (r *Reader) Forget() { r.known = false }
+// Now returns the time since an arbitrary moment, suspended time included. Two
+// readings may be off by some 50 microseconds against each other.
+func Now() time.Duration { return at(time.Now(), &last, suspended) }
+
+// at returns the reading at a time of both clocks.
+func at(now time.Time, last *atomic.Pointer[asked], suspended func() time.Duration) time.Duration {
+	monotonic := now.Sub(start)
+	ahead := time.Duration(now.UnixNano()) - monotonic
+	known := last.Load()
+	if known == nil || (ahead-known.ahead).Abs() > tolerance {
+		known = &asked{ahead: ahead, suspended: suspended()}
+		last.Store(known)
+	}
+	return monotonic + known.suspended
+}

@@ -1,54 +1,54 @@
-package clock_test
+package clock
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/l2vip/l2vip/internal/clock"
 )
 
 func TestNowFollowsTheBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var r clock.Reader
-		before, readerBefore := clock.Now(), r.Now()
+		before := Now()
 		time.Sleep(time.Hour)
-		// Two system calls apart, the suspended time is off by their distance.
-		require.InDelta(t, time.Hour, clock.Now()-before, float64(time.Minute))
-		require.InDelta(t, time.Hour, r.Now()-readerBefore, float64(time.Minute))
-		r.Forget()
-		require.InDelta(t, time.Hour, r.Now()-readerBefore, float64(time.Minute))
+		require.InDelta(t, time.Hour, Now()-before, float64(time.Millisecond))
 	})
 }
 
-// A Reader keeps the suspended time, never the time.
-func TestReaderMovesWithinItsAge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r clock.Reader
-		before := r.Now()
-		time.Sleep(clock.MaxAge / 2)
-		require.Equal(t, clock.MaxAge/2, r.Now()-before)
-	})
+// The suspended time is asked for when the time of day has moved against the monotonic
+// time, by a suspension or by somebody, and then only.
+func TestAsksForTheSuspendedTime(t *testing.T) {
+	var last atomic.Pointer[asked]
+	slept, asks := time.Duration(0), 0
+	read := func(now time.Time) time.Duration {
+		return at(now, &last, func() time.Duration { asks++; return slept })
+	}
+	// No time can be made whose clocks have moved so, but the origin can be moved.
+	now := time.Now()
+	first := read(now)
+	require.Equal(t, 1, asks)
+	require.Equal(t, time.Minute, read(now.Add(time.Minute))-first, "both clocks move")
+	require.Equal(t, 1, asks)
+
+	before := start
+	defer func() { start = before }()
+	slept = time.Hour // in which the monotonic time stood still
+	start = before.Add(time.Hour)
+	require.Equal(t, first-time.Hour+slept, read(now))
+	require.Equal(t, 2, asks)
+	read(now)
+	require.Equal(t, 2, asks)
 }
 
-func TestReaderAllocatesNothing(t *testing.T) {
-	var r clock.Reader
-	require.Zero(t, testing.AllocsPerRun(100, func() { r.Forget(); r.Now(); r.Now() }))
+func TestNowAllocatesNothing(t *testing.T) {
+	require.Zero(t, testing.AllocsPerRun(100, func() { Now() }))
 }
 
 func BenchmarkNow(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		clock.Now()
-	}
-}
-
-func BenchmarkReader(b *testing.B) {
-	b.ReportAllocs()
-	var r clock.Reader
-	for b.Loop() {
-		r.Now()
+		Now()
 	}
 }
