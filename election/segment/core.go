@@ -166,7 +166,7 @@ func (c *core) advance(now time.Duration, drained bool) (next time.Duration) {
 	if drained {
 		c.epoch = c.said.Epoch
 	}
-	if c.dirty || now >= c.due {
+	if c.dirty || now >= min(c.due, c.beatAt) { // for a beat it runs anyway
 		c.review(now)
 	}
 	if now >= c.beatAt {

@@ -24,8 +24,8 @@ type thread struct {
 	core   *core
 	signal int // an eventfd that says that something was set or posted, or ctx was cancelled
 	ports  map[int]*packetPort
-	fds    []unix.PollFd // the signal first
-	probes []portProbe   // that may still be answered
+	poller *poller
+	probes []portProbe // that may still be answered
 	in     []byte
 	sent   func(ago time.Duration)
 	retry  time.Duration // when to open again what could not be opened; zero for never
@@ -44,6 +44,10 @@ func (s *Segment) runKernel(ctx context.Context, local *election.Local, report f
 	t := &thread{Segment: s, signal: signal, ports: make(map[int]*packetPort), in: make([]byte, 2048)}
 	t.core, err = newCore(s.config, local, t, rand.Uint64, &s.count)
 	if err != nil {
+		unix.Close(signal)
+		return fmt.Errorf("segment: %w", err)
+	}
+	if t.poller, err = newPoller(s.config.Interval >= parkFrom); err != nil {
 		unix.Close(signal)
 		return fmt.Errorf("segment: %w", err)
 	}
@@ -66,6 +70,7 @@ func (s *Segment) runKernel(ctx context.Context, local *election.Local, report f
 		for i := range t.probes {
 			unix.Close(t.probes[i].fd)
 		}
+		t.poller.close()
 		unix.Close(signal)
 		if own >= 0 {
 			unix.Close(own)
@@ -123,14 +128,16 @@ func (t *thread) loop(ctx context.Context, report func(Report)) error {
 		if t.retry > 0 {
 			next = min(next, t.retry)
 		}
-		fds, wait := t.fds, max(0, next-t.now())
-		if more {
-			fds, wait = t.fds[:1], min(wait, rest)
-		}
+		wait := max(0, next-t.now())
 		t.due = now + wait
-		timeout := unix.NsecToTimespec(int64(wait))
-		if _, err := unix.Ppoll(fds, &timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("segment: poll: %w", err)
+		if more { // others have their turn
+			if err := nap(nil, min(wait, rest)); err != nil {
+				return fmt.Errorf("segment: %w", err)
+			}
+			continue
+		}
+		if err := t.poller.wait(wait); err != nil {
+			return fmt.Errorf("segment: %w", err)
 		}
 	}
 	t.core.leave()
@@ -142,9 +149,6 @@ func (t *thread) now() time.Duration { return clock.Now() - t.core.origin }
 
 // woken reports whether the signal was set, and resets it.
 func (t *thread) woken() bool {
-	if t.fds[0].Revents == 0 {
-		return false
-	}
 	var b [8]byte
 	n, _ := unix.Read(t.signal, b[:])
 	return n > 0
@@ -182,22 +186,25 @@ func (t *thread) sync(now time.Duration) {
 	t.core.set(now, said, open)
 }
 
-// listen makes poll wait for what all sockets have to say, and the signal.
+// listen makes this thread wake when there is something to read that can't wait.
 func (t *thread) listen() {
-	t.fds = append(t.fds[:0], unix.PollFd{Fd: int32(t.signal), Events: unix.POLLIN})
+	fds := []int{t.signal}
 	for _, p := range t.ports {
-		t.fds = append(t.fds, unix.PollFd{Fd: int32(p.news), Events: unix.POLLIN})
+		fds = append(fds, p.news)
 		if t.alert {
-			t.fds = append(t.fds, unix.PollFd{Fd: int32(p.routine), Events: unix.POLLIN})
+			fds = append(fds, p.routine)
 		}
 		if p.capturing {
 			for _, s := range p.signs {
-				t.fds = append(t.fds, unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN})
+				fds = append(fds, s.fd)
 			}
 		}
 	}
 	for i := range t.probes {
-		t.fds = append(t.fds, unix.PollFd{Fd: int32(t.probes[i].fd)}) // errors are always told
+		fds = append(fds, t.probes[i].fd)
+	}
+	if err := t.poller.listen(fds); err != nil {
+		t.config.Logger.Warn("cannot wait for all that may arrive", "error", err)
 	}
 }
 
