@@ -279,9 +279,6 @@ func (c *chaos) event() {
 			sw.SetDuplicates(double)
 			sw.SetJitter(jitter)
 		}
-		c.mu.Lock()
-		c.limit = overlapLossy // what is overtaken is taken for sent again, and dropped
-		c.mu.Unlock()
 	default:
 		c.event() // that made no sense
 	}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/l2vip/l2vip/announce"
@@ -197,11 +198,32 @@ func (s *step) see(t *turn) {
 		t.Sightings = t.fact.Sightings
 		t.sighted = more && t.Answers() && t.fact.Mode == announce.Answer && len(t.fact.Rival) > 0
 	}
+	s.clearForeign(t)
 	switch {
 	case s.blind(t):
 		t.sawHolder = false
 	case t.d.Holder != "":
 		t.sawHolder, t.lastHolder = true, t.d.Holder
+	}
+}
+
+// clearForeign forgets a foreign station that got in the way of a claim, if it turns out to
+// be a live member's, which was not known yet, or if a member holds the address.
+func (s *step) clearForeign(t *turn) {
+	if t.Answers() || t.Conflict.Class != ForeignStationConflict {
+		return
+	}
+	name := s.after.stations[t.Conflict.Station]
+	member := slices.ContainsFunc(s.members, func(m Member) bool { return m.Name == name && m.Live })
+	if !member && (t.Phase == Disputed || t.d.Holder == "") {
+		return
+	}
+	if member {
+		t.disputes = 0
+	}
+	t.Conflict = Conflict{}
+	if t.Phase == Disputed {
+		s.enter(t, Standby, "used by "+name+", a member")
 	}
 }
 
