@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // setting is a kernel setting that keeps the kernel from answering ARP for the
@@ -40,10 +42,19 @@ func sysctlName(family, interfaceName, setting string) string {
 }
 
 func (k knob) read() (int, error) {
-	b, err := os.ReadFile(k.path())
+	// Not by package os, which would have the runtime wait for such a file: that wakes
+	// other threads, each second.
+	fd, err := unix.Open(k.path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", k, err)
 	}
+	defer func() { _ = unix.Close(fd) }()
+	b := make([]byte, 32)
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", k, err)
+	}
+	b = b[:n]
 	value, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", k, err)
