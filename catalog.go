@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/internal/conferr"
 	"github.com/l2vip/l2vip/internal/core"
 	"github.com/l2vip/l2vip/pool"
@@ -52,6 +53,14 @@ func (c *Config) newCatalog(services []Service) (*catalog, error) {
 		if v, ok := s.Health.(interface{ Validate() error }); ok {
 			errs.Merge(fmt.Sprintf("Services[%d].Health", i), v.Validate())
 		}
+	}
+	asked := 0
+	for i := range requests {
+		asked += min(max(len(requests[i].Addresses), requests[i].Count), election.MaxEntries+1)
+	}
+	if asked > election.MaxEntries {
+		errs.Addf("Services", "more than %d addresses", election.MaxEntries)
+		return nil, errs.Err()
 	}
 	allocation, err := pool.Allocate(c.Pools, requests)
 	errs.Merge("", err)

@@ -1,6 +1,7 @@
 package l2vip_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -141,3 +142,24 @@ func TestNodesThatNoAdvertisementSelectsOfferNothing(t *testing.T) {
 		require.Empty(t, c.lan.answering(vip))
 	})
 }
+
+// An offer has room for so many addresses; more would be refused by all other members.
+func TestTooManyAddressesAreRefused(t *testing.T) {
+	config := func(count int) l2vip.Config {
+		c := l2vip.Config{Name: "a", Membership: l2vip.Alone, Announcer: noAnnouncer{}}
+		addr := netip.MustParseAddr("10.0.0.0")
+		for i := range count {
+			addr = addr.Next()
+			c.Services = append(c.Services, l2vip.Service{Name: fmt.Sprint(i), Addresses: []netip.Addr{addr}})
+		}
+		return c
+	}
+	_, err := l2vip.New(config(election.MaxEntries + 1))
+	require.ErrorContains(t, err, "Services: more than 16384 addresses")
+	r, err := l2vip.New(config(2))
+	require.NoError(t, err)
+	require.ErrorContains(t, r.SetServices(config(election.MaxEntries+1).Services), "more than 16384 addresses")
+}
+
+// noAnnouncer announces nothing.
+type noAnnouncer struct{ l2vip.Announcer }

@@ -69,6 +69,17 @@ const (
 // bytes.
 const maxName = 512
 
+// The bounds of an offer. A longer list is refused when it is read, before memory is
+// taken for it.
+const (
+	// MaxEntries is how many entries an offer has at the most.
+	MaxEntries = 16384
+	// MaxLabels is how many labels it has at the most.
+	MaxLabels = 1024
+	// maxHardware is how many hardware addresses it has at the most.
+	maxHardware = 1024
+)
+
 // maxTerm bounds the terms that are taken from the network, so that there is always a
 // higher one for the next claim.
 const maxTerm = 1 << 62
@@ -126,20 +137,32 @@ func (e *Entry) append(b []byte) []byte {
 // UnmarshalBinary reads an offer in its form on the wire. Data that is no such
 // offer, or one that breaks a rule (no node, a name of more than 512 bytes or
 // not in UTF-8, an address that is no address or IPv4-mapped, entries that are
-// not ascending), is an error that says what and where, and leaves o as it was.
+// not ascending, more than MaxEntries of them), is an error that says what and where, and leaves o as it was.
 // An offer that is cut short between two fields cannot be told from a whole
 // one: the length is for the carrier to keep. Nothing of data is kept. It
 // implements [encoding.BinaryUnmarshaler].
 func (o *Offer) UnmarshalBinary(data []byte) error {
-	entries := 0
+	entries, labels, hardware := 0, 0, 0
 	err := eachField(data, func(f field) error {
-		if f.Num == fieldEntries {
+		switch f.Num {
+		case fieldEntries:
 			entries++
+		case fieldLabels:
+			labels++
+		case fieldHardware:
+			hardware++
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("offer: %w", err)
+	case entries > MaxEntries:
+		return fmt.Errorf("offer: %d entries, more than %d", entries, MaxEntries)
+	case labels > MaxLabels:
+		return fmt.Errorf("offer: %d labels, more than %d", labels, MaxLabels)
+	case hardware > maxHardware:
+		return fmt.Errorf("offer: %d hardware addresses, more than %d", hardware, maxHardware)
 	}
 	var in Offer
 	if entries > 0 {

@@ -401,3 +401,31 @@ func FuzzOffer(f *testing.F) {
 		}
 	})
 }
+
+// A list that is too long is refused before memory is taken for it.
+func TestOffersAreBounded(t *testing.T) {
+	o := election.Offer{Node: "a"}
+	addr := netip.MustParseAddr("10.0.0.0")
+	for range election.MaxEntries {
+		addr = addr.Next()
+		o.Entries = append(o.Entries, election.Entry{Addr: addr})
+	}
+	encode := func() []byte {
+		b, err := o.AppendBinary(nil)
+		require.NoError(t, err)
+		return b
+	}
+	var got election.Offer
+	require.NoError(t, got.UnmarshalBinary(encode()))
+	require.Len(t, got.Entries, election.MaxEntries)
+	o.Entries = append(o.Entries, election.Entry{Addr: addr.Next()})
+	require.ErrorContains(t, got.UnmarshalBinary(encode()), "16385 entries, more than 16384")
+
+	o.Entries, o.Labels = nil, make(map[string]string)
+	for i := range election.MaxLabels + 1 {
+		o.Labels[fmt.Sprint(i)] = ""
+	}
+	require.ErrorContains(t, got.UnmarshalBinary(encode()), "1025 labels")
+	o.Labels, o.Hardware = nil, make([]election.HardwareAddr, 1025)
+	require.ErrorContains(t, got.UnmarshalBinary(encode()), "1025 hardware addresses")
+}

@@ -137,11 +137,13 @@ type Offer struct {
 	// seen lately at the least. It stands still while two holders meet, so it
 	// is the membership that each saw while they were apart.
 	Members uint32
-	// Labels are the labels of the node, keys and values of at most 512 bytes.
+	// Labels are the labels of the node, at most MaxLabels with keys and values of at
+	// most 512 bytes.
 	Labels map[string]string
 	// Hardware are the hardware addresses that the member announces from.
 	Hardware []HardwareAddr
-	// Entries has one entry for each configured address, ascending by address.
+	// Entries has one entry for each configured address, ascending by address, at
+	// most MaxEntries.
 	// None says that the member has offered nothing yet.
 	Entries []Entry
 }
