@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/l2vip/l2vip/announce"
+	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/election/segment"
 	"github.com/l2vip/l2vip/internal/asynclog"
 	"github.com/l2vip/l2vip/internal/conferr"
@@ -53,6 +54,11 @@ type Config struct {
 	Key []byte
 	// Passphrase is a secret of any length in place of Key.
 	Passphrase string
+	// AcceptKeys are other secrets that are accepted, for rotation, at most seven of at
+	// least 16 bytes each: what members send with one of them is believed, too, and
+	// answered with it. They need Key or Passphrase. See Runner.SetKeys for a rotation
+	// without a restart.
+	AcceptKeys [][]byte
 	// Labels are the node's labels, which advertisements select by.
 	Labels map[string]string
 	// Interfaces are the names of the interfaces to announce on. One that ends
@@ -127,7 +133,8 @@ type Config struct {
 	// or hangs costs log lines and nothing else. If nil, it is discarded.
 	Logger *slog.Logger
 
-	log *asynclog.Logger // in front of Logger
+	log     *asynclog.Logger // in front of Logger
+	keyring *keyring         // Key, Passphrase, AcceptKeys
 }
 
 // StrangerPolicy says what a node does about a station outside of the cluster
@@ -170,6 +177,9 @@ func (c Config) validated() (Config, error) {
 		errs.Addf("Name", "%w", err)
 	}
 	errs.Merge("Labels", pool.ValidateLabels(c.Labels))
+	if len(c.Labels) > election.MaxLabels {
+		errs.Addf("Labels", "%d labels, more than %d", len(c.Labels), election.MaxLabels)
+	}
 	for i, name := range c.Interfaces {
 		if err := announce.ValidateInterface(name); err != nil {
 			errs.Addf(fmt.Sprintf("Interfaces[%d]", i), "%w", err)
@@ -187,6 +197,17 @@ func (c Config) validated() (Config, error) {
 	if len(c.Key) > 0 && c.Passphrase != "" {
 		errs.Addf("Passphrase", "set together with Key; one of them is the secret")
 	}
+	if len(c.AcceptKeys) > 0 {
+		switch err := checkKeys(c.AcceptKeys); {
+		case len(c.Key) == 0 && c.Passphrase == "":
+			errs.Addf("AcceptKeys", "set without Key or Passphrase: one of them is what this node sends with")
+		case len(c.AcceptKeys) >= maxKeys:
+			errs.Addf("AcceptKeys", "%d keys, more than %d", len(c.AcceptKeys), maxKeys-1)
+		case err != nil:
+			errs.Addf("AcceptKeys", "%w", err)
+		}
+	}
+	c.keyring = newKeyring(c.Cluster, c.Key, c.Passphrase, c.AcceptKeys)
 	switch {
 	case c.MinMembers < 0:
 		errs.Addf("MinMembers", "%d is negative", c.MinMembers)

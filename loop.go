@@ -125,7 +125,7 @@ func (l *loop) start(ctx context.Context) {
 	c.announcer, c.membership, c.segment, c.background = newGroup(ctx), newGroup(ctx), newGroup(ctx), newGroup(ctx)
 	local := election.Local{
 		Name: l.config.Name, Instance: l.settings.Instance, Cluster: l.config.Cluster,
-		Derive: derivation(l.config.Cluster, l.config.Key, l.config.Passphrase), Learned: l.learned,
+		Keys: l.config.keyring.Keys, Learned: l.learned,
 	}
 	l.part(c.announcer, "announce", func(ctx context.Context) error {
 		return l.config.Announcer.Run(ctx, func(f announce.Facts) { l.inbox.change(func() { l.inbox.facts = &f }) })

@@ -79,6 +79,24 @@ func (r *Runner) SetServices(services []Service) error {
 	return err
 }
 
+// SetKeys replaces the secrets of the cluster: the first sends, all are accepted. Each
+// has at least 16 bytes, as Config.Key. Members understand each other as long as they
+// have one secret in common, so a rotation takes three steps, each on all nodes before
+// the next one: SetKeys(old, new), SetKeys(new, old), SetKeys(new). A node that takes a
+// step late is answered with a secret that it knows. Authentication is neither turned
+// on nor off while the nodes run: an empty list is refused, and so is any list if the
+// Config has no secret. An error changes nothing. Before Run it replaces those of the
+// Config.
+//
+// The Membership of package election/gossip follows at once, the Segment when Run is
+// called next.
+func (r *Runner) SetKeys(keys ...[]byte) error {
+	if err := r.config.keyring.set(keys); err != nil {
+		return fmt.Errorf("l2vip: SetKeys: %w", err)
+	}
+	return nil
+}
+
 // Drain hands all addresses over to other members and takes none any more, for
 // as long as Run runs. It returns when every address has been given up, or with
 // ctx's error when that ends first; the hand-over goes on then. Before Run it waits

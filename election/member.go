@@ -16,22 +16,23 @@ type Local struct {
 	// Cluster is the cluster's name. Members of different clusters do not see each
 	// other.
 	Cluster string
-	// Derive returns the key of 32 bytes for a protocol between the members, named
-	// by purpose: the same on all members, and neither the cluster's secret nor the
-	// key for another purpose follows from it. It returns nil, and may itself be
-	// nil, if the cluster has no secret.
-	Derive func(purpose string) []byte
+	// Keys returns the keys for a protocol between the members, named by purpose: the
+	// same on all members, and neither the cluster's secrets nor the keys for another
+	// purpose follow from them. It returns nil, and may itself be nil, if the cluster has
+	// no secret. When the secrets are rotated it returns another pointer; it is cheap
+	// enough to be asked for each packet. Whether there is a secret never changes.
+	Keys func(purpose string) *Keys
 	// Learned delivers where other members can be joined, as they were heard of
 	// elsewhere. If nil, nobody is heard of elsewhere.
 	Learned <-chan netip.AddrPort
 }
 
-// Key returns the key for purpose, or nil if the cluster has no secret.
-func (l *Local) Key(purpose string) []byte {
-	if l.Derive == nil {
+// KeysFor returns the keys for purpose, or nil if the cluster has no secret.
+func (l *Local) KeysFor(purpose string) *Keys {
+	if l.Keys == nil {
 		return nil
 	}
-	return l.Derive(purpose)
+	return l.Keys(purpose)
 }
 
 // Membership is what a membership engine tells of the other members: a whole

@@ -118,18 +118,16 @@ func BenchmarkDetection(b *testing.B) {
 // BenchmarkState measures one side of a push/pull among 10 members with 1,000
 // addresses each.
 func BenchmarkState(b *testing.B) {
-	g, err := New(Config{})
-	require.NoError(b, err)
-	e := newEngine(g, "self", defaultCluster, nil, nil)
+	e := quietEngine(b)
 	d := delegate{e}
 	for i := range 10 {
 		name := string(rune('a' + i))
-		d.NotifyJoin(peerNode(name, 1))
+		d.NotifyJoin(peerNode(name))
+		e.trans.links.met(&greeting{head: head{sender: name, instance: 1}}, simAddr(1), token{3}, token{4})
 		o := largeOffer(1, 1000)
 		o.Node, o.Instance = name, 1
 		data, _ := o.AppendBinary(nil)
-		m := message{kind: kindOffer, sender: name, instance: 1, records: []record{{name, version{1, 1}, data}}}
-		d.NotifyMsg(m.append(nil, "l2vip"))
+		e.told(name, 1, kindOffer, record{name, version{1, 1}, data})
 	}
 	b.Run("join", func(b *testing.B) {
 		b.ReportAllocs()
@@ -143,4 +141,26 @@ func BenchmarkState(b *testing.B) {
 			d.MergeRemoteState(d.LocalState(false), false)
 		}
 	})
+}
+
+// BenchmarkDatagram measures one datagram of 200 bytes from one engine to another.
+func BenchmarkDatagram(b *testing.B) {
+	for name, keys := range map[string]*election.Keys{"keyed": keysOf("k"), "open": nil} {
+		b.Run(name, func(b *testing.B) {
+			from, to := pair(keys)
+			r, data := newRing(defaultCluster, keys), make([]byte, 200)
+			from.link("to", time.Now()).given = to.token("from", from.instance, simEndpoint(0), time.Now())
+			b.ReportAllocs()
+			for b.Loop() {
+				d := from.datagram(r, kindEngine, "to", simEndpoint(1), data)
+				e, sealed, err := parseEnvelope(d, defaultCluster)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, _, why, _, _ := to.take(&e, sealed, d, r.find(e.ids[0]), r, simEndpoint(0)); why != taken {
+					b.Fatal(why)
+				}
+			}
+		})
+	}
 }

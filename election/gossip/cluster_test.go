@@ -60,12 +60,17 @@ func in(cluster string) func(*node) {
 
 // keyed gives a node's cluster a secret.
 func keyed(secret string) func(*node) {
-	return func(n *node) {
-		n.local.Derive = func(purpose string) []byte {
-			key := sha256.Sum256([]byte(secret + " for " + purpose))
-			return key[:]
-		}
+	keys := keysOf(secret)
+	return func(n *node) { n.local.Keys = func(string) *election.Keys { return keys } }
+}
+
+// keysOf returns the keys that follow from secrets.
+func keysOf(secrets ...string) *election.Keys {
+	var keys [][election.KeySize]byte
+	for _, secret := range secrets {
+		keys = append(keys, sha256.Sum256([]byte(secret)))
 	}
+	return election.NewKeys(keys...)
 }
 
 // offering publishes an offer before the engine runs.

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,17 +22,12 @@ const (
 	defaultPort          = 7946
 	defaultProbeInterval = 100 * time.Millisecond
 
-	// maxName bounds the names of members, in bytes, as election does.
-	maxName = 512
+	// maxName bounds the names of members, in bytes, as the Runner does.
+	maxName = 128
 	// maxHost bounds the names of hosts, in bytes.
 	maxHost = 255
-	// keyPurpose names the key of the engines among those that follow from the
-	// cluster's secret.
-	keyPurpose = "gossip"
-	// keySize is the length of the cluster's key, in bytes.
-	keySize = 32
-	// maxCluster bounds the cluster's name, in bytes, so that it fits into
-	// the label of every datagram.
+	// maxCluster bounds the cluster's name, in bytes, so that it fits into every
+	// datagram.
 	maxCluster = 128
 )
 
@@ -207,13 +203,9 @@ func (c *Config) probeTimeout() time.Duration { return c.ProbeInterval * 3 / 10 
 // dead: see [Config.ProbeInterval]. It holds if the network loses nothing.
 func (c *Config) detection() time.Duration { return (1 + suspicionMult) * c.ProbeInterval }
 
-// identity returns the member's cluster and key, or an error that says what is
-// wrong with local.
-func identity(local *election.Local) (cluster string, key []byte, err error) {
-	cluster, key = local.Cluster, local.Key(keyPurpose)
-	if cluster == "" {
-		cluster = defaultCluster
-	}
+// identity returns the member's cluster, or an error that says what is wrong with local.
+func identity(local *election.Local) (cluster string, err error) {
+	cluster = cmp.Or(local.Cluster, defaultCluster)
 	errs := []error{badName(local.Name)}
 	switch {
 	case len(cluster) > maxCluster:
@@ -221,10 +213,10 @@ func identity(local *election.Local) (cluster string, key []byte, err error) {
 	case !utf8.ValidString(cluster):
 		errs = append(errs, fmt.Errorf("cluster name %q is not UTF-8", cluster))
 	}
-	if len(key) != 0 && len(key) != keySize {
-		errs = append(errs, fmt.Errorf("key of %d bytes, not %d", len(key), keySize))
+	if n := local.KeysFor(keyPurpose).Len(); n > maxKeys {
+		errs = append(errs, fmt.Errorf("%d keys, more than %d", n, maxKeys))
 	}
-	return cluster, key, errors.Join(errs...)
+	return cluster, errors.Join(errs...)
 }
 
 // advertise finds the address that the others reach this member at.

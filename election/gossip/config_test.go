@@ -46,30 +46,28 @@ Peers[7]: no member is reached at 0.0.0.0
 }
 
 func TestIdentity(t *testing.T) {
-	cluster, key, err := identity(&election.Local{Name: "a"})
+	cluster, err := identity(&election.Local{Name: "a"})
 	require.NoError(t, err)
 	require.Equal(t, "l2vip", cluster)
-	require.Empty(t, key)
 
-	derive := func(size int) func(string) []byte {
-		return func(purpose string) []byte {
+	with := func(count int) func(string) *election.Keys {
+		return func(purpose string) *election.Keys {
 			require.Equal(t, "gossip", purpose)
-			return make([]byte, size)
+			return election.NewKeys(make([][election.KeySize]byte, count)...)
 		}
 	}
-	cluster, key, err = identity(&election.Local{Name: strings.Repeat("x", 512), Cluster: strings.Repeat("x", 128), Derive: derive(32)})
+	cluster, err = identity(&election.Local{Name: strings.Repeat("x", 128), Cluster: strings.Repeat("x", 128), Keys: with(8)})
 	require.NoError(t, err)
 	require.Len(t, cluster, 128)
-	require.Len(t, key, 32)
 
 	for want, local := range map[string]election.Local{
 		"empty name":                               {},
-		"name of 513 bytes, more than 512":         {Name: strings.Repeat("x", 513)},
+		"name of 129 bytes, more than 128":         {Name: strings.Repeat("x", 129)},
 		"cluster name of 129 bytes, more than 128": {Name: "a", Cluster: strings.Repeat("x", 129)},
 		`cluster name "\xff" is not UTF-8`:         {Name: "a", Cluster: "\xff"},
-		"key of 16 bytes, not 32":                  {Name: "a", Derive: derive(16)},
+		"9 keys, more than 8":                      {Name: "a", Keys: with(9)},
 	} {
-		_, _, err := identity(&local)
+		_, err := identity(&local)
 		require.EqualError(t, err, want)
 	}
 }

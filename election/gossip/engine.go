@@ -15,112 +15,77 @@ import (
 )
 
 const (
-	// With these a member that dies is declared dead 4 probe intervals after
-	// the first probe that fails. More than one for the second would only let
-	// several that are lost at once take longer.
+	// With these a member that dies is declared dead 4 probe intervals after the first
+	// probe that fails. More than one for the second would only let several that are lost
+	// at once take longer.
 	suspicionMult    = 3
 	suspicionMaxMult = 1
 
-	// awareness is by how much a member that suspects itself to be slow
-	// stretches its probes, at the most.
+	// awareness is by how much a member that suspects itself to be slow stretches its
+	// probes, at the most.
 	awareness = 2
 
-	// offerRetransmitMult is memberlist's RetransmitMult for offers, twice its
-	// default: they are few, and the next repair is a second away.
-	offerRetransmitMult = 8
-
-	// pushPull is the pause between two exchanges with a random member, which
-	// repair what was lost.
+	// pushPull is the pause between two exchanges with a random member, which repair what
+	// was lost.
 	pushPull = time.Second
 	// leaveTimeout bounds the farewell.
 	leaveTimeout = 500 * time.Millisecond
-	// metaTimeout bounds how long memberlist waits for new metadata to be sent.
-	metaTimeout = 200 * time.Millisecond
-	// rememberPause is the pause between two times that this member takes a
-	// higher instance, lest two members of one name drive each other up.
-	rememberPause = time.Second
+	// raisePause is the pause between two times that this member takes a higher instance,
+	// lest two members of one name drive each other up.
+	raisePause = time.Second
 )
 
 // engine is one run of a Gossip.
 //
-// One goroutine, loop, encodes and sends and calls report. All others change the
-// state under mu, which is never held while anything waits, and wake it. memberlist's lock may be held when mu is taken, never the reverse.
+// One goroutine, loop, encodes and sends and calls report. All others change the state
+// under mu, which is never held while anything waits, and wake it. memberlist's lock and
+// those of links and seeds may be held when mu is taken, never the reverse.
 type engine struct {
 	gossip  *Gossip
 	self    string
 	cluster string
-	key     []byte // nil: no encryption
-	report  func(election.Membership)
 	count   *counters
 	log     *asynclog.Logger // as much is logged under memberlist's locks
 	list    *memberlist.Memberlist
 	trans   *transport
-	queue   *memberlist.TransmitLimitedQueue
-	learned learnedPeers
+	seeds   *seeds
+	kick    chan struct{} // wakes loop
 
-	datagram int           // the longest message that fits into one
-	kick     chan struct{} // wakes loop
-	slots    chan struct{} // bounds the goroutines that send large offers
-	syncs    chan struct{} // bounds the exchanges that Sync asked for
-	seeks    chan struct{} // bounds its attempts to join what is missing
-
-	mu         sync.Mutex
-	table      table
-	conflicts  map[conflict]time.Time
-	seeds      [][]netip.AddrPort // where the peers are, as far as is known
-	instance   uint64
-	remembered uint64    // the highest instance of this member that others know
-	nextUp     time.Time // when instance may be raised again
-	pending    *election.Offer
-	published  *election.Offer // the last one that loop took from pending
-	revision   uint64          // of published
-	asked      bool            // another member takes only a newer offer than that
-	own        []byte          // its binary form
-	joined     bool            // or known to be alone
-	dirty      bool            // report must be called
-	calling    bool            // it is being called
-	delivered  chan struct{}   // closed and replaced when it was
-	over       bool
-	wg         sync.WaitGroup
-	ctx        context.Context // of the goroutines below wg
+	mu       sync.Mutex
+	table    table
+	own      publication
+	news     news
+	instance uint64    // of this member
+	raised   time.Time // when it was raised last
+	senders  int       // goroutines that send large offers
 }
 
-func newEngine(g *Gossip, self, cluster string, key []byte, report func(election.Membership)) *engine {
+// news is what report has to tell. The engine's lock guards it.
+type news struct {
+	report    func(election.Membership)
+	joined    bool          // or known to be alone
+	dirty     bool          // report must be called
+	calling   bool          // it is being called
+	delivered chan struct{} // closed and replaced when it was
+}
+
+func newEngine(g *Gossip, self, cluster string, report func(election.Membership)) *engine {
 	e := &engine{
-		gossip:    g,
-		self:      self,
-		cluster:   cluster,
-		key:       key,
-		report:    report,
-		count:     &g.count,
-		log:       asynclog.New(g.cfg.Logger.Handler()),
-		learned:   newLearnedPeers(),
-		kick:      make(chan struct{}, 1),
-		slots:     make(chan struct{}, 64),
-		syncs:     make(chan struct{}, 16),
-		seeks:     make(chan struct{}, 4),
-		seeds:     make([][]netip.AddrPort, len(g.peers)),
-		conflicts: make(map[conflict]time.Time),
+		gossip: g, self: self, cluster: cluster, count: &g.count, log: asynclog.New(g.cfg.Logger.Handler()), kick: make(chan struct{}, 1),
 		// The low bits tell starts in one microsecond apart.
-		instance:  uint64(g.clock().UnixNano())&^0x3ff | rand.Uint64N(0x3ff) + 1,
-		dirty:     true,
-		delivered: make(chan struct{}),
+		instance: uint64(g.clock().UnixNano())&^0x3ff | rand.Uint64N(0x3ff) + 1,
+		news:     news{report: report, dirty: true, delivered: make(chan struct{})},
 	}
-	e.table.nodes = make(map[string]*member)
-	e.queue = &memberlist.TransmitLimitedQueue{
-		RetransmitMult: offerRetransmitMult,
-		// The queue asks under its own lock, which encode takes under the engine's.
-		NumNodes: func() int { return int(e.table.live.Load()) + 1 },
-	}
+	e.table.members = make(map[string]*member)
+	e.seeds = newSeeds(e, g.peers)
 	return e
 }
 
-// config returns memberlist's configuration.
+// config returns memberlist's configuration. The transport seals what it sends.
 func (e *engine) config() *memberlist.Config {
 	cfg := &e.gossip.cfg
 	ml := memberlist.DefaultLANConfig()
 	ml.Name = e.self
-	ml.Label = labelOf(e.cluster)
 	ml.Transport = e.trans
 	ml.BindPort = cfg.Port
 	ml.AdvertiseAddr = e.trans.advertise.Addr().String()
@@ -136,121 +101,85 @@ func (e *engine) config() *memberlist.Config {
 	ml.PushPullInterval = pushPull
 	ml.DeadNodeReclaimTime = time.Millisecond
 	ml.EnableCompression = false
-	ml.SecretKey = e.key
-	ml.UDPBufferSize = packetSize
+	const checksum = 1 + checksumSize // which memberlist does not count
+	ml.UDPBufferSize = packetSize - overhead(e.cluster, e.self, "") - maxName - checksum
 	d := delegate{e}
 	ml.Delegate, ml.Events, ml.Alive, ml.Conflict = d, d, d, d
-	ml.Logger = newAdapter(e.log.Logger, e.count)
-
-	e.datagram = packetSize - len(ml.Label) - datagramOverhead
+	ml.Logger = newAdapter(e.log.Logger)
 	return ml
 }
 
-// datagramOverhead is what memberlist puts around a message in a datagram, at
-// the most: label, encryption, checksum, compound and type.
-const datagramOverhead = 2 + 29 + 5 + 2 + 2 + 1
-
 // run is Gossip.Run.
-func (e *engine) run(ctx context.Context, learned <-chan netip.AddrPort) error {
+func (e *engine) run(ctx context.Context, local *election.Local) error {
 	cfg := &e.gossip.cfg
 	advertise, err := cfg.advertise(ctx, e.gossip.peers)
 	if err != nil {
 		return err
 	}
-	e.trans, err = newTransport(ctx, cfg, e.count, e.log.Logger)
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	trans, err := newTransport(ctx, cfg, advertise, e, func() *election.Keys { return local.KeysFor(keyPurpose) })
 	if err != nil {
 		return err
 	}
-	e.trans.advertise = netip.AddrPortFrom(advertise, uint16(cfg.Port))
-	e.trans.label = labelOf(e.cluster)
-	e.trans.encrypted = len(e.key) > 0
-
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	e.ctx = running
 	var log sync.WaitGroup
 	logging, endLog := context.WithCancel(context.WithoutCancel(ctx))
 	log.Go(func() { e.log.Run(logging) })
 	defer log.Wait()
 	defer endLog()
 
+	e.mu.Lock()
+	e.trans = trans
+	e.mu.Unlock()
 	list, err := memberlist.Create(e.config())
 	if err != nil {
-		_ = e.trans.Shutdown()
+		_ = trans.Shutdown()
 		return fmt.Errorf("gossip: %w", err)
 	}
 	e.mu.Lock()
 	e.list = list
 	e.mu.Unlock()
-	e.trans.start()
+	trans.start()
 
 	var loops sync.WaitGroup
 	loops.Go(func() { e.loop(running) })
-	loops.Go(func() { e.keepPeers(running) })
-	loops.Go(func() { e.keepLearned(running) })
-	loops.Go(func() { e.learn(running, learned) })
+	loops.Go(func() { e.seeds.run(running) })
+	loops.Go(func() { e.seeds.learn(running, local.Learned) })
 	select {
 	case <-ctx.Done():
-	case err = <-e.trans.broken:
+	case err = <-trans.sockets.broken:
 	}
 	stop()
 	loops.Wait()
-	e.close()
 	if err == nil {
-		e.farewell(list)
+		e.farewell()
 		// An error says only that no member heard it in time.
 		_ = list.Leave(leaveTimeout)
 	}
 	_ = list.Shutdown()
-	e.wg.Wait()
 	if e.count.joins.Load() > 0 {
-		e.waitForProbes(cfg.ProbeInterval)
+		waitForProbes(cfg.ProbeInterval)
 	}
 	return err
 }
 
-// farewell tells every member that this one leaves. memberlist tells them too, but
-// not whether a member has left or failed.
-func (e *engine) farewell(list *memberlist.Memberlist) {
-	leave := message{kind: kindLeave, sender: e.self}
-	var to []memberlist.Node
-	e.mu.Lock()
-	leave.instance = e.instance
-	for _, name := range e.table.names() {
-		to = append(to, e.table.nodes[name].node)
-	}
-	e.mu.Unlock()
-	msg := leave.append(nil, e.cluster)
-	for i := range to {
-		_ = list.SendBestEffort(&to[i], msg) // if it is lost, memberlist's will do
+// farewell tells every member that this one leaves. memberlist tells them too, but not
+// whether a member has left or failed.
+func (e *engine) farewell() {
+	msg := (&message{kind: kindLeave}).append(nil)
+	for _, m := range e.live() {
+		_ = e.trans.send(kindEngine, m.name, m.addr, msg) // if it is lost, memberlist's will do
 	}
 }
 
 // waitForProbes waits for memberlist's last probes. Nothing interrupts a probe, and
-// Shutdown does not join it; but it is over after one probe interval, times the
-// awareness of being slow, and a program that has stopped its membership shall
-// not find it still at work.
-func (e *engine) waitForProbes(interval time.Duration) {
+// Shutdown does not join it; but it is over after one probe interval, times the awareness
+// of being slow, and a program that has stopped its membership shall not find it still at
+// work.
+func waitForProbes(interval time.Duration) {
 	timer := time.NewTimer(awareness*interval + interval/10)
 	defer timer.Stop()
 	<-timer.C
-}
-
-// spawn runs f in a goroutine that run joins, unless it is too late. The lock is
-// held.
-func (e *engine) spawn(f func()) bool {
-	if e.over {
-		return false
-	}
-	e.wg.Go(f)
-	return true
-}
-
-// close lets no more goroutines begin.
-func (e *engine) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.over = true
 }
 
 // wake makes loop turn once more.
@@ -263,7 +192,7 @@ func (e *engine) wake() {
 
 // changed notes that report has news. The lock is held.
 func (e *engine) changed() {
-	e.dirty = true
+	e.news.dirty = true
 	e.wake()
 }
 
@@ -271,7 +200,16 @@ func (e *engine) changed() {
 func (e *engine) publish(o *election.Offer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.pending = o
+	if e.own.pending = o; e.own.published == nil || e.own.asked || !same(o, e.own.published) {
+		e.wake()
+	}
+}
+
+// nowJoined lets report be called from now on.
+func (e *engine) nowJoined() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.news.joined = true
 	e.wake()
 }
 
@@ -290,7 +228,7 @@ func (e *engine) loop(ctx context.Context) {
 			return
 		}
 		e.encode()
-		next := e.send(ctx)
+		next := e.send()
 		e.deliver()
 		timer.Reset(time.Until(next))
 	}
@@ -299,11 +237,12 @@ func (e *engine) loop(ctx context.Context) {
 // deliver calls report if there is news.
 func (e *engine) deliver() {
 	e.mu.Lock()
-	if !e.dirty || !e.joined {
+	n := &e.news
+	if !n.dirty || !n.joined {
 		e.mu.Unlock()
 		return
 	}
-	e.dirty, e.calling = false, true
+	n.dirty, n.calling = false, true
 	m := election.Membership{
 		Offers:    e.table.offers(),
 		Endpoint:  e.trans.advertise,
@@ -311,102 +250,61 @@ func (e *engine) deliver() {
 	}
 	e.mu.Unlock()
 
-	e.report(m)
+	n.report(m)
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.calling = false
-	close(e.delivered)
-	e.delivered = make(chan struct{})
+	n.calling = false
+	close(n.delivered)
+	n.delivered = make(chan struct{})
 }
 
-// encode makes the newest offer of this member ready to be sent, under a higher
-// instance if others remember one.
-func (e *engine) encode() {
+// raise makes this member a later instance than one of its name that others remember,
+// and reports whether it is one now.
+func (e *engine) raise(known uint64) bool {
 	e.mu.Lock()
-	now := time.Now()
-	up := e.remembered >= e.instance && !now.Before(e.nextUp)
-	if up {
-		e.instance = e.remembered + 1
-		e.nextUp = now.Add(rememberPause)
-		list := e.list
-		e.spawn(func() { e.updateMeta(list) })
-	}
-	fresh := e.pending != nil && (e.published == nil || e.asked || !same(e.pending, e.published))
-	if fresh {
-		e.published, e.asked = e.pending, false
-		e.revision++
-	}
-	e.pending = nil
-	if e.published == nil || !fresh && !up {
-		e.mu.Unlock()
-		return
-	}
-	o := *e.published
-	o.Node = e.self
+	recently := time.Since(e.raised) < raisePause
 	e.mu.Unlock()
-
-	data, _ := o.AppendBinary(nil) // never fails
-
+	if own := e.trans.links.own(); known < own {
+		return true
+	} else if recently || !e.trans.links.raise(known) {
+		return false
+	}
+	own := e.trans.links.own()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.own = data
-	for _, m := range e.table.nodes {
-		if m.live {
-			m.outbox[e.self] = struct{}{}
-		}
+	e.instance, e.raised = own, time.Now()
+	for _, m := range e.table.all() {
+		m.owes[e.self] = struct{}{}
 	}
-	if msg := e.offerOf(e.self); len(msg) <= e.datagram {
-		e.queue.QueueBroadcast(&broadcast{e.self, msg})
+	e.wake()
+	return true
+}
+
+// location is where a member is.
+type location struct {
+	name string
+	addr netip.AddrPort
+}
+
+// live returns where the live members are.
+func (e *engine) live() (all []location) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, m := range e.table.all() {
+		all = append(all, location{m.name, m.addr})
 	}
+	return all
 }
 
-// same reports whether two offers of this member are one.
-func same(a, b *election.Offer) bool {
-	return a.Instance == b.Instance && a.Revision == b.Revision && a.Equal(b)
-}
-
-// updateMeta tells the others the new instance.
-func (e *engine) updateMeta(list *memberlist.Memberlist) {
-	_ = list.UpdateNode(metaTimeout) // an error says only that it is not sent yet
-}
-
-// offerOf returns the message with the newest offer of a member, or nil if none
-// is known. The lock is held.
-func (e *engine) offerOf(name string) []byte {
-	r, ok := e.recordOf(name)
-	if !ok || r.data == nil {
-		return nil
+// located returns where a live member is.
+func (e *engine) located(name string) (netip.AddrPort, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if m := e.table.alive(name); m != nil {
+		return m.addr, true
 	}
-	msg := message{kind: kindOffer, sender: e.self, instance: e.instance, records: []record{r}}
-	return msg.append(make([]byte, 0, len(r.data)+512), e.cluster)
+	return netip.AddrPort{}, false
 }
 
-// recordOf returns the newest offer of a member. The lock is held.
-func (e *engine) recordOf(name string) (record, bool) {
-	if name == e.self {
-		return record{e.self, version{e.instance, e.revision}, e.own}, e.own != nil
-	}
-	m := e.table.alive(name)
-	if m == nil || m.offer == nil {
-		return record{}, false
-	}
-	return record{name, m.have, m.data}, true
-}
-
-// broadcast is an offer in the gossip queue, where it replaces older ones.
-type broadcast struct {
-	node string
-	msg  []byte
-}
-
-var _ memberlist.NamedBroadcast = (*broadcast)(nil)
-
-func (b *broadcast) Name() string    { return b.node }
-func (b *broadcast) Message() []byte { return b.msg }
-func (b *broadcast) Finished()       {}
-
-func (b *broadcast) Invalidates(other memberlist.Broadcast) bool {
-	o, ok := other.(*broadcast)
-	return ok && o.node == b.node
-}
+func (e *engine) drop(why reason, args ...any) { e.count.drop(e.log.Logger, why, args...) }

@@ -1,211 +1,176 @@
 package gossip
 
-import (
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"strings"
-)
+import "encoding/binary"
 
-// The gate lets through to memberlist only what can come from an engine of the
-// same cluster. Everything else is counted here; and memberlist never sees what
-// it would handle badly:
-//   - compressed messages, which may unpack to megabytes or nest without end: the
-//     engines never compress;
-//   - a message under the older of its two ways to encrypt. The byte that says which
-//     is not authenticated, and under the older one memberlist panics on what was
-//     recorded under the other.
+// The gate checks what is authentic before it reaches memberlist, whose decoders take
+// memory by what a header announces, and unpack what is compressed up to megabytes.
+// Only the forms are let through that memberlist itself writes: flat maps of short
+// values, whole, and no more of them than there can be members.
 
-// What memberlist puts in front of its messages (see its net.go and label.go).
+// The types of memberlist's messages that members send each other (see its net.go).
 const (
 	mlPing       = 0
+	mlIndirect   = 1
 	mlAck        = 2
+	mlSuspect    = 3
+	mlAlive      = 4
+	mlDead       = 5
 	mlPushPull   = 6
 	mlCompound   = 7
-	mlUser       = 8
-	mlCompressed = 9
-	mlEncrypted  = 10
 	mlNack       = 11
 	mlChecksum   = 12
 	mlError      = 13
-	mlLabel      = 244
-
+	mlLabel      = 244 // what engines of the first version began with
 	checksumSize = 4
-	lengthSize   = 4 // of what is encrypted on a stream
 
-	mlEncryption = 1 // the newer way to encrypt, which all engines use
+	// maxValue bounds a value in memberlist's messages, in bytes.
+	maxValue = 1024
 )
 
-// The label in front of every datagram and stream: l2vip, the version of the
-// protocol, the cluster.
-const (
-	labelMagic   = "l2vip/"
-	labelVersion = "1/"
-)
-
-func labelOf(cluster string) string { return labelMagic + labelVersion + cluster }
-
-// errGate ends a stream that is not let through.
-var errGate = errors.New("not for this cluster")
-
-// classifyLabel returns whether a label is that of the cluster, and else why not.
-func classifyLabel(label, want string) (reason, bool) {
-	switch {
-	case label == want:
-		return 0, true
-	case !strings.HasPrefix(label, labelMagic):
-		return dropForeign, false
-	case !strings.HasPrefix(label, labelMagic+labelVersion):
-		return dropVersion, false
-	}
-	return dropCluster, false
-}
-
-// classifyPacket returns whether a datagram is let through, and else why not.
-func classifyPacket(b []byte, label string, encrypted bool) (reason, bool) {
-	if len(b) > maxDatagram {
-		return dropTooLarge, false
-	}
-	if len(b) < 2 || b[0] != mlLabel || len(b) < 2+int(b[1]) {
-		return dropForeign, false
-	}
-	size := 2 + int(b[1])
-	if why, ok := classifyLabel(string(b[2:size]), label); !ok {
-		return why, false
-	}
-	if b = b[size:]; encrypted {
-		if len(b) == 0 || b[0] != mlEncryption {
-			return dropKey, false
-		}
-		return 0, true // only memberlist can tell
-	}
+// validPacket reports whether b is a message of memberlist in a datagram, or several of
+// them.
+func validPacket(b []byte) bool {
 	if len(b) > 1+checksumSize && b[0] == mlChecksum {
 		b = b[1+checksumSize:]
 	}
-	if !plausible(b) {
-		return dropMalformed, false
-	}
-	return 0, true
-}
-
-// plausible reports whether b is a message of memberlist in a datagram, or
-// several of them.
-func plausible(b []byte) bool {
-	if len(b) == 0 {
-		return false
-	}
-	if b[0] != mlCompound {
-		return single(b[0])
-	}
-	if len(b) < 2 || len(b) < 2+2*int(b[1]) {
-		return false
+	if len(b) < 2 || b[0] != mlCompound {
+		return single(b)
 	}
 	count := int(b[1])
+	if len(b) < 2+2*count {
+		return false
+	}
 	lengths, rest := b[2:2+2*count], b[2+2*count:]
 	for i := range count {
 		size := int(binary.BigEndian.Uint16(lengths[2*i:]))
-		if size == 0 || size > len(rest) || !single(rest[0]) {
+		if size > len(rest) || !single(rest[:size]) {
 			return false
 		}
 		rest = rest[size:]
 	}
-	return true
+	return len(rest) == 0
 }
 
-// single reports whether a message of the type may stand alone in a datagram.
-func single(typ byte) bool {
-	return typ < mlPushPull || typ == mlUser || typ == mlNack
+// single reports whether b is one message that may stand alone in a datagram.
+func single(b []byte) bool {
+	if len(b) == 0 || b[0] > mlDead && b[0] != mlNack {
+		return false
+	}
+	rest, ok := flatMap(b[1:], nil)
+	return ok && len(rest) == 0
 }
 
-// gateConn lets a stream through when its head is that of a member.
-type gateConn struct {
-	net.Conn
-	label      string
-	encrypted  bool
-	reply      bool // this engine dialled: what comes has no label
-	dropped    func(reason)
-	head       []byte // read, and not yet handed out
-	classified bool
-	refused    bool
-}
-
-// Read reads from the stream. The first call classifies its head; memberlist has set
-// a deadline before it.
-func (c *gateConn) Read(b []byte) (int, error) {
-	if !c.classified {
-		c.classified = true
-		why, err := c.classify()
-		if c.refused = err != nil; errors.Is(err, errGate) {
-			c.dropped(why)
-		}
+// validStream reports whether b is a whole message of memberlist on a stream: a question
+// or, from where this engine has dialled, an answer. It returns the part of it that is
+// the sender's state, if it has one.
+func validStream(b []byte, answer bool) (state []byte, ok bool) {
+	if len(b) == 0 {
+		return nil, false
 	}
-	if c.refused {
-		return 0, fmt.Errorf("stream from %v: %w", c.RemoteAddr(), errGate)
-	}
-	if len(c.head) > 0 {
-		n := copy(b, c.head)
-		c.head = c.head[n:]
-		return n, nil
-	}
-	return c.Conn.Read(b)
-}
-
-// classify reads the head: the label, the type of the first message, and how it is
-// encrypted.
-func (c *gateConn) classify() (reason, error) {
-	if !c.reply {
-		label, err := c.more(2)
-		if err != nil {
-			return 0, err
-		}
-		if label[0] != mlLabel {
-			return dropForeign, errGate
-		}
-		if label, err = c.more(int(label[1])); err != nil {
-			return 0, err
-		}
-		if why, ok := classifyLabel(string(label), c.label); !ok {
-			return why, errGate
-		}
-	}
-	typ, err := c.more(1)
-	if err != nil {
-		return 0, err
-	}
-	if c.encrypted != (typ[0] == mlEncrypted) {
-		return dropKey, errGate
-	}
-	if c.encrypted {
-		way, err := c.more(lengthSize + 1)
-		if err != nil {
-			return 0, err
-		}
-		if way[lengthSize] != mlEncryption {
-			return dropKey, errGate
-		}
-		return 0, nil
-	}
-	switch typ[0] {
+	switch b[0] {
 	case mlPushPull:
-		return 0, nil
-	case mlPing, mlUser:
-		if !c.reply {
-			return 0, nil
+		return pushPullState(b[1:])
+	case mlPing:
+		if answer {
+			return nil, false
 		}
 	case mlAck, mlError:
-		if c.reply {
-			return 0, nil
+		if !answer {
+			return nil, false
 		}
+	default:
+		return nil, false
 	}
-	return dropMalformed, errGate
+	rest, ok := flatMap(b[1:], nil)
+	return nil, ok && len(rest) == 0
 }
 
-// more reads the next bytes of the head.
-func (c *gateConn) more(count int) ([]byte, error) {
-	read := len(c.head)
-	c.head = append(c.head, make([]byte, count)...)
-	_, err := io.ReadFull(c.Conn, c.head[read:])
-	return c.head[read:], err
+// pushPullState checks a push/pull without its type, and returns the sender's state.
+func pushPullState(b []byte) (state []byte, ok bool) {
+	var nodes, size uint64
+	seen := make(map[string]bool)
+	rest, ok := flatMap(b, func(key string, v value) bool {
+		known := !seen[key]
+		seen[key] = true
+		switch key {
+		case "Nodes":
+			nodes = v.number
+			return known && v.isNumber && nodes <= maxMembers
+		case "UserStateLen":
+			size = v.number
+			return known && v.isNumber && size <= maxMessage
+		case "Join":
+			return known
+		}
+		return false
+	})
+	for ; ok && nodes > 0; nodes-- {
+		rest, ok = flatMap(rest, nil)
+	}
+	return rest, ok && uint64(len(rest)) == size
+}
+
+// value is one in a flat map.
+type value struct {
+	isNumber bool // and not negative
+	number   uint64
+}
+
+// flatMap takes a map in the terms of MessagePack from the front of b, and returns what
+// follows. Its keys are short texts, its values numbers, booleans, nothing or at most
+// maxValue bytes. Each is given to fn, if that is not nil, which may refuse it.
+func flatMap(b []byte, fn func(key string, v value) bool) (rest []byte, ok bool) {
+	r := reader{rest: b}
+	count := r.byte()
+	if count&0xf0 != 0x80 { // fixmap
+		return nil, false
+	}
+	for range count & 0x0f {
+		size := r.byte()
+		if size&0xe0 != 0xa0 { // fixstr
+			return nil, false
+		}
+		key := string(r.take(int(size & 0x1f)))
+		v, ok := flatValue(&r)
+		if !ok || r.short || fn != nil && !fn(key, v) {
+			return nil, false
+		}
+	}
+	return r.rest, !r.short
+}
+
+func flatValue(r *reader) (v value, ok bool) {
+	typ := r.byte()
+	number := func(size int) (n uint64) {
+		for _, b := range r.take(size) {
+			n = n<<8 | uint64(b)
+		}
+		return n
+	}
+	text := func(size uint64) (value, bool) {
+		if size > maxValue {
+			return value{}, false
+		}
+		r.take(int(size))
+		return value{}, true
+	}
+	switch {
+	case typ < 0x80: // positive fixint
+		return value{true, uint64(typ)}, true
+	case typ&0xe0 == 0xa0: // fixstr
+		return text(uint64(typ & 0x1f))
+	case typ == 0xc0 || typ == 0xc2 || typ == 0xc3: // nil, false, true
+		return value{}, true
+	case typ == 0xc4 || typ == 0xd9: // bin 8, str 8
+		return text(number(1))
+	case typ == 0xc5 || typ == 0xda: // bin 16, str 16
+		return text(number(2))
+	case typ >= 0xcc && typ <= 0xcf: // uint 8 to 64
+		return value{true, number(1 << (typ - 0xcc))}, true
+	case typ >= 0xd0 && typ <= 0xd3: // int 8 to 64
+		size := 1 << (typ - 0xd0)
+		n := number(size)
+		return value{true, n}, n>>(8*size-1) == 0
+	}
+	return value{}, false
 }

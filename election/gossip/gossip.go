@@ -62,11 +62,11 @@ func New(cfg Config) (*Gossip, error) {
 // more if the log handler hangs. It returns an error if a socket cannot be opened
 // or is closed under it, if local breaks a rule, or if it runs or has run before.
 func (g *Gossip) Run(ctx context.Context, local election.Local, report func(election.Membership)) error {
-	cluster, key, err := identity(&local)
+	cluster, err := identity(&local)
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	e := newEngine(g, local.Name, cluster, key, report)
+	e := newEngine(g, local.Name, cluster, report)
 	g.mu.Lock()
 	if g.engine != nil {
 		g.mu.Unlock()
@@ -74,10 +74,10 @@ func (g *Gossip) Run(ctx context.Context, local election.Local, report func(elec
 	}
 	g.engine = e
 	if g.published != nil {
-		e.publish(g.published)
+		e.own.pending = g.published
 	}
 	g.mu.Unlock()
-	return e.run(ctx, local.Learned)
+	return e.run(ctx, &local)
 }
 
 // Publish makes o the offer of this member, whole, and returns at once. The

@@ -16,14 +16,11 @@ const maxLogRate = 20
 // adapter is the io.Writer behind memberlist's *log.Logger.
 type adapter struct {
 	log    *slog.Logger
-	count  *counters
 	second atomic.Int64
 	lines  atomic.Int64
 }
 
-func newAdapter(l *slog.Logger, c *counters) *log.Logger {
-	return log.New(&adapter{log: l, count: c}, "", 0)
-}
+func newAdapter(l *slog.Logger) *log.Logger { return log.New(&adapter{log: l}, "", 0) }
 
 // prefixes are memberlist's levels.
 var prefixes = map[string]slog.Level{
@@ -36,7 +33,7 @@ var prefixes = map[string]slog.Level{
 
 // ours are the messages about what the engine reports itself, once and in its
 // own words.
-var ours = []string{"Conflicting address", "label", "Decrypt packet failed", "failed to receive", "ignoring alive message"}
+var ours = []string{"Conflicting address", "failed to receive", "ignoring alive message", "without encryption"}
 
 // Write takes one line of memberlist's.
 func (a *adapter) Write(b []byte) (int, error) {
@@ -48,10 +45,6 @@ func (a *adapter) Write(b []byte) (int, error) {
 		}
 	}
 	text = strings.TrimPrefix(text, "memberlist: ")
-	// memberlist tells of a failed decryption nowhere else.
-	if strings.HasPrefix(text, "Decrypt packet failed") || strings.Contains(text, "no installed keys could decrypt") {
-		a.count.drop(a.log, dropKey, "detail", text)
-	}
 	for _, known := range ours {
 		if strings.Contains(text, known) {
 			level = slog.LevelDebug

@@ -3,22 +3,20 @@ package gossip
 import (
 	"errors"
 	"fmt"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/l2vip/l2vip/internal/fields"
 )
 
-// A message between two engines is the magic, a byte with the major version, and
-// fields in the terms of Protocol Buffers. Fields that are not known are
-// skipped; what cannot be understood without them takes a new major version.
+// A message between two engines is fields in the terms of Protocol Buffers. Fields and
+// kinds that are not known are skipped; what cannot be understood without them takes a
+// new major version. Who sends it is told by what it travels in.
 //
 //	message Message {
 //	  uint32 kind = 1;
-//	  string cluster = 2;
-//	  string sender = 3;
-//	  fixed64 instance = 4;          // the sender's
+//	  string sender = 3;             // kind 3: it travels in memberlist's push/pull
+//	  fixed64 instance = 4;          // kind 3: the sender's
 //	  repeated Record records = 5;
 //	  repeated string wants = 6;     // kind 2: members whose offers the sender asks for
 //	}
@@ -28,14 +26,8 @@ import (
 //	  uint64 revision = 3;
 //	  bytes offer = 4;               // missing: the sender has that version, ask for it
 //	}
-//
-// The metadata of a member has the same head and only the field instance.
 const (
-	magic = "l2vG"
-	major = 1
-
 	fieldKind     = 1
-	fieldCluster  = 2
 	fieldSender   = 3
 	fieldInstance = 4
 	fieldRecords  = 5
@@ -51,15 +43,11 @@ const (
 type kind uint8
 
 const (
-	kindOffer   kind = 1 // one offer
+	kindOffer   kind = 1 // offers
 	kindRequest kind = 2 // asks for offers
 	kindState   kind = 3 // a push/pull: everything, or as much as is reasonable
 	kindLeave   kind = 4 // the sender leaves
 )
-
-// maxInstance bounds what is believed to be an instance: nanoseconds up to the
-// year 2116. So there is always a higher one for the next start.
-const maxInstance = 1 << 62
 
 // version orders the offers of one node.
 type version struct{ instance, revision uint64 }
@@ -87,22 +75,12 @@ type message struct {
 	wants    []string
 }
 
-var (
-	errForeign   = errors.New("not a message of l2vip")
-	errVersion   = errors.New("a major version that is not known")
-	errCluster   = errors.New("a message of another cluster")
-	errMalformed = errors.New("malformed")
-)
-
 // append appends the message on the wire.
-func (m *message) append(b []byte, cluster string) []byte {
-	b = append(b, magic...)
-	b = append(b, major)
-	b = protowire.AppendTag(b, fieldKind, protowire.VarintType)
-	b = protowire.AppendVarint(b, uint64(m.kind))
-	b = appendString(b, fieldCluster, cluster)
-	b = appendString(b, fieldSender, m.sender)
-	b = appendFixed64(b, fieldInstance, m.instance)
+func (m *message) append(b []byte) []byte {
+	b = protowire.AppendVarint(protowire.AppendTag(b, fieldKind, protowire.VarintType), uint64(m.kind))
+	if m.sender != "" {
+		b = appendFixed64(appendString(b, fieldSender, m.sender), fieldInstance, m.instance)
+	}
 	for i := range m.records {
 		r := &m.records[i]
 		b = protowire.AppendTag(b, fieldRecords, protowire.BytesType)
@@ -118,11 +96,9 @@ func (m *message) append(b []byte, cluster string) []byte {
 func (r *record) append(b []byte) []byte {
 	b = appendString(b, fieldRecordNode, r.node)
 	b = appendFixed64(b, fieldRecordInstance, r.instance)
-	b = protowire.AppendTag(b, fieldRecordRevision, protowire.VarintType)
-	b = protowire.AppendVarint(b, r.revision)
+	b = protowire.AppendVarint(protowire.AppendTag(b, fieldRecordRevision, protowire.VarintType), r.revision)
 	if r.data != nil {
-		b = protowire.AppendTag(b, fieldRecordOffer, protowire.BytesType)
-		b = protowire.AppendBytes(b, r.data)
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldRecordOffer, protowire.BytesType), r.data)
 	}
 	return b
 }
@@ -136,25 +112,17 @@ func (r *record) size() int {
 	return n
 }
 
-// parseMessage reads a message of the cluster. The data of its records are parts
-// of b. A field of an unexpected wire type is a zero. An error is one of
-// those above, wrapped.
-func parseMessage(b []byte, cluster string) (message, error) {
-	b, err := parseHead(b)
-	if err != nil {
-		return message{}, err
-	}
+// parseMessage reads a message. The data of its records are parts of b. A field of an
+// unexpected wire type is a zero. An error wraps errMalformed.
+func parseMessage(b []byte) (message, error) {
 	var m message
-	var name string
-	err = fields.Each(b, func(f fields.Field) (err error) {
+	err := fields.Each(b, func(f fields.Field) (err error) {
 		switch f.Num {
 		case fieldKind:
 			if f.Number > 255 {
 				return fmt.Errorf("kind %d", f.Number)
 			}
 			m.kind = kind(f.Number)
-		case fieldCluster:
-			name = string(f.Data)
 		case fieldSender:
 			m.sender, err = nodeName(f.Data)
 		case fieldInstance:
@@ -176,17 +144,24 @@ func parseMessage(b []byte, cluster string) (message, error) {
 		}
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return message{}, fmt.Errorf("%w: %w", errMalformed, err)
-	case name != cluster:
-		return message{}, errCluster
-	case m.sender == "":
-		return message{}, fmt.Errorf("%w: no sender", errMalformed)
-	case m.instance == 0 || m.instance >= maxInstance:
-		return message{}, fmt.Errorf("%w: instance %d", errMalformed, m.instance)
 	}
 	return m, nil
+}
+
+// stateOf returns of whom the message is that travels in a push/pull.
+func stateOf(b []byte) (sender string, instance uint64, err error) {
+	err = fields.Each(b, func(f fields.Field) error {
+		switch f.Num {
+		case fieldSender:
+			sender = string(f.Data)
+		case fieldInstance:
+			instance = f.Number
+		}
+		return nil
+	})
+	return sender, instance, err
 }
 
 func parseRecord(b []byte) (record, error) {
@@ -209,69 +184,21 @@ func parseRecord(b []byte) (record, error) {
 		return record{}, err
 	case r.node == "":
 		return record{}, errors.New("record without a node")
-	case r.instance == 0 || r.instance >= maxInstance:
-		return record{}, fmt.Errorf("instance %d", r.instance)
+	case r.instance == 0:
+		return record{}, errors.New("record without an instance")
+	case len(r.data) > maxOffer:
+		return record{}, fmt.Errorf("offer of %d bytes, more than %d", len(r.data), maxOffer)
 	}
 	return r, nil
 }
 
-// appendMeta appends the metadata of a member.
-func appendMeta(b []byte, instance uint64) []byte {
-	b = append(b, magic...)
-	b = append(b, major)
-	return appendFixed64(b, fieldInstance, instance)
-}
-
-// parseMeta returns the instance in the metadata of a member.
-func parseMeta(b []byte) (uint64, error) {
-	b, err := parseHead(b)
-	if err != nil {
-		return 0, err
-	}
-	var instance uint64
-	err = fields.Each(b, func(f fields.Field) error {
-		if f.Num == fieldInstance {
-			instance = f.Number
-		}
-		return nil
-	})
-	if err == nil && (instance == 0 || instance >= maxInstance) {
-		err = fmt.Errorf("instance %d", instance)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errMalformed, err)
-	}
-	return instance, nil
-}
-
-// parseHead checks the magic and the version and returns what follows.
-func parseHead(b []byte) ([]byte, error) {
-	if len(b) <= len(magic) || string(b[:len(magic)]) != magic {
-		return nil, errForeign
-	}
-	if b[len(magic)] != major {
-		return nil, fmt.Errorf("%w: %d", errVersion, b[len(magic)])
-	}
-	return b[len(magic)+1:], nil
-}
+// meta is the metadata of a member, by which memberlist tells engines from others.
+var meta = [len(magic) + 1]byte{magic[0], magic[1], magic[2], magic[3], major}
 
 // nodeName returns the name of a member.
 func nodeName(b []byte) (string, error) {
 	name := string(b)
 	return name, badName(name)
-}
-
-// badName says why a name is none for a member.
-func badName(name string) error {
-	switch {
-	case name == "":
-		return errors.New("empty name")
-	case len(name) > maxName:
-		return fmt.Errorf("name of %d bytes, more than %d", len(name), maxName)
-	case !utf8.ValidString(name):
-		return fmt.Errorf("name %q is not UTF-8", name)
-	}
-	return nil
 }
 
 func appendString(b []byte, num protowire.Number, s string) []byte {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,46 +19,25 @@ func TestMessageVector(t *testing.T) {
 		records: []record{{"a", version{0x1122334455667788, 300}, []byte("x")}, {"b", version{1, 2}, nil}},
 		wants:   []string{"c"},
 	}
-	b := m.append(nil, "l2vip")
-	require.Equal(t, "6c32764701"+"0803"+"12056c32766970"+"1a0161"+"218877665544332211"+
+	b := m.append(nil)
+	require.Equal(t, "0803"+"1a0161"+"218877665544332211"+
 		"2a12"+"0a0161"+"118877665544332211"+"18ac02"+"220178"+
 		"2a0e"+"0a0162"+"110100000000000000"+"1802"+"320163", hex.EncodeToString(b))
-	got, err := parseMessage(b, "l2vip")
+	got, err := parseMessage(b)
 	require.NoError(t, err)
 	require.Equal(t, m, got)
 
 	// Unknown fields are skipped.
 	b = protowire.AppendTag(b, 99, protowire.BytesType)
 	b = protowire.AppendString(b, "of a later version")
-	got, err = parseMessage(b, "l2vip")
+	got, err = parseMessage(b)
 	require.NoError(t, err)
 	require.Equal(t, m, got)
-
-	_, err = parseMessage(b, "other")
-	require.ErrorIs(t, err, errCluster)
-	b[4] = 2
-	_, err = parseMessage(b, "l2vip")
-	require.ErrorIs(t, err, errVersion)
-	b[0] = 0
-	_, err = parseMessage(b, "l2vip")
-	require.ErrorIs(t, err, errForeign)
-}
-
-func TestMetaFits(t *testing.T) {
-	b := appendMeta(nil, maxInstance-1)
-	require.Less(t, len(b), 512)
-	instance, err := parseMeta(b)
-	require.NoError(t, err)
-	require.EqualValues(t, maxInstance-1, instance)
-	_, err = parseMeta(appendMeta(nil, maxInstance))
-	require.ErrorIs(t, err, errMalformed)
-	_, err = parseMeta([]byte("someone else's"))
-	require.ErrorIs(t, err, errForeign)
 }
 
 func TestMessagesSurviveTheWire(t *testing.T) {
 	name := rapid.StringN(1, 20, maxName)
-	instance := rapid.Uint64Range(1, maxInstance-1)
+	instance := rapid.Uint64Range(1, 1<<63)
 	rapid.Check(t, func(t *rapid.T) {
 		m := message{
 			kind:     kind(rapid.Uint8().Draw(t, "kind")),
@@ -73,7 +53,7 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 			require.Len(t, r.append(nil), r.size())
 			m.records = append(m.records, r)
 		}
-		got, err := parseMessage(m.append(nil, "c"), "c")
+		got, err := parseMessage(m.append(nil))
 		require.NoError(t, err)
 		if len(m.wants) == 0 {
 			m.wants = nil
@@ -87,54 +67,41 @@ func FuzzMessage(f *testing.F) {
 		kind: kindOffer, sender: "a", instance: 5,
 		records: []record{{"a", version{5, 6}, []byte("offer")}}, wants: []string{"b"},
 	}
-	f.Add(m.append(nil, "l2vip"))
-	f.Add(appendMeta(nil, 7))
-	f.Add([]byte("l2vG\x01"))
+	f.Add(m.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_, _ = parseMeta(b)
-		m, err := parseMessage(b, "l2vip")
+		m, err := parseMessage(b)
 		if err != nil {
-			if !errors.Is(err, errForeign) && !errors.Is(err, errVersion) && !errors.Is(err, errCluster) && !errors.Is(err, errMalformed) {
+			if !errors.Is(err, errMalformed) {
 				t.Fatalf("an error that is counted nowhere: %v", err)
 			}
 			return
 		}
-		again, err := parseMessage(m.append(nil, "l2vip"), "l2vip")
+		again, err := parseMessage(m.append(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(m.append(nil, "l2vip"), again.append(nil, "l2vip")) {
+		if !bytes.Equal(m.append(nil), again.append(nil)) {
 			t.Fatal("reads differently the second time")
-		}
-	})
-}
-
-func FuzzPacket(f *testing.F) {
-	label := labelOf("l2vip")
-	head := append([]byte{mlLabel, byte(len(label))}, label...)
-	f.Add(append(head, mlCompound, 1, 0, 1, mlPing))
-	f.Add(append(head, mlChecksum, 1, 2, 3, 4, mlUser))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, ok := classifyPacket(b, label, false); ok && !bytes.HasPrefix(b, head) {
-			t.Fatal("let through without the cluster's label")
 		}
 	})
 }
 
 // FuzzReceive feeds messages to an engine that knows one member.
 func FuzzReceive(f *testing.F) {
-	m := message{kind: kindRequest, sender: "other", instance: 5, wants: []string{"self", "other"}}
-	f.Add(m.append(nil, "l2vip"))
+	m := message{kind: kindRequest, wants: []string{"self", "other"}}
+	f.Add(m.append(nil))
 	o := offer(3)
 	o.Node, o.Instance = "other", 9
 	data, _ := o.AppendBinary(nil)
-	m = message{kind: kindOffer, sender: "other", instance: 5, records: []record{{"other", version{9, 3}, data}, {"self", version{8, 8}, nil}}}
-	f.Add(m.append(nil, "l2vip"))
+	m = message{kind: kindOffer, sender: "other", instance: 1, records: []record{{"other", version{1, 3}, data}, {"self", version{8, 8}, nil}}}
+	f.Add(m.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e := quietEngine(t)
-		delegate{e}.NotifyMsg(b)
-		delegate{e}.MergeRemoteState(e.state(true), true)
-		if n := len(e.table.nodes); n != 1 {
+		e.receive("other", 1, b, netip.AddrPort{})
+		delegate{e}.MergeRemoteState(b, true)
+		e.encode()
+		e.send()
+		if n := len(e.table.members); n != 1 {
 			t.Fatalf("%d members in the table", n)
 		}
 	})

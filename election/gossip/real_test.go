@@ -1,16 +1,11 @@
 package gossip
 
 import (
-	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -104,155 +99,6 @@ func TestEncryption(t *testing.T) {
 	require.NotZero(t, a.Stats().Dropped.Key)
 	require.Equal(t, 1, a.Stats().Members)
 	end(a, b, wrong, plain)
-}
-
-// The byte in front of what is encrypted says in which of memberlist's two ways, and
-// is not authenticated: what was recorded comes back with the other one, under which
-// memberlist would panic.
-func TestOlderEncryptionIsRefused(t *testing.T) {
-	addrs := loopback(t, 2)
-	nodes := realCluster(t, addrs, keyed("k"))
-	within(t, patience, complete(nodes, 1))
-	label := labelOf(defaultCluster)
-	block, err := aes.NewCipher(nodes[0].local.Key("gossip"))
-	require.NoError(t, err)
-	gcm, err := cipher.NewGCM(block)
-	require.NoError(t, err)
-	turned := func(head []byte) []byte {
-		nonce := make([]byte, gcm.NonceSize())
-		sealed := gcm.Seal(nonce, nonce, bytes.Repeat([]byte{255}, 32), append(slices.Clone(head), label...))
-		return append(append(slices.Clone(head), 0), sealed...)
-	}
-	inside := func(b []byte) []byte { return append(append([]byte{mlLabel, byte(len(label))}, label...), b...) }
-	const size = 1 + 12 + 32 + 16
-
-	for network, junk := range map[string][]byte{
-		"udp": turned(nil),
-		"tcp": turned([]byte{mlEncrypted, 0, 0, 0, size}),
-	} {
-		before := nodes[0].Stats().Dropped.Key
-		conn, err := net.Dial(network, netip.AddrPortFrom(addrs[0], defaultPort).String())
-		require.NoError(t, err)
-		_, err = conn.Write(inside(junk))
-		require.NoError(t, err)
-		within(t, patience, func() bool { return nodes[0].Stats().Dropped.Key > before }, network)
-		_ = conn.Close()
-	}
-
-	// So with what answers where a peer was.
-	trap, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 0).String())
-	require.NoError(t, err)
-	var answering sync.WaitGroup
-	answering.Go(func() {
-		conn, err := trap.Accept()
-		if err != nil {
-			return
-		}
-		_, _ = conn.Write(turned([]byte{mlEncrypted, 0, 0, 0, size}))
-		_, _ = io.Copy(io.Discard, conn) // until the engine closes it
-		_ = conn.Close()
-	})
-	before := nodes[0].Stats().Dropped.Key
-	nodes[0].learned <- netip.MustParseAddrPort(trap.Addr().String())
-	within(t, patience, func() bool { return nodes[0].Stats().Dropped.Key > before })
-	require.NoError(t, trap.Close())
-	answering.Wait()
-
-	nodes[1].Publish(offer(2))
-	within(t, patience, nodes[0].saw("node-1", 2))
-	end(nodes...)
-}
-
-func TestJunkIsDroppedAndCounted(t *testing.T) {
-	addrs := loopback(t, 2)
-	nodes := realCluster(t, addrs)
-	within(t, patience, complete(nodes, 1))
-	victim := nodes[0]
-	target := netip.AddrPortFrom(addrs[0], defaultPort).String()
-	udp, err := net.Dial("udp", target)
-	require.NoError(t, err)
-	defer func() { _ = udp.Close() }()
-
-	label := append([]byte{mlLabel, byte(len(labelOf(defaultCluster)))}, labelOf(defaultCluster)...)
-	inside := func(b ...byte) []byte { return append(append([]byte(nil), label...), b...) }
-	user := func(b []byte) []byte { return append(inside(mlUser), b...) }
-	msg := func(change func(*message)) []byte {
-		m := message{kind: kindOffer, sender: "node-1", instance: 1}
-		change(&m)
-		return m.append(nil, defaultCluster)
-	}
-	broken := election.Offer{Node: "node-2", Instance: maxInstance - 1}
-	data, _ := broken.AppendBinary(nil)
-
-	for name, junk := range map[string]struct {
-		payload []byte
-		count   func(Dropped) uint64
-	}{
-		"nothing of ours":   {[]byte("GET / HTTP/1.1\r\n\r\n"), func(d Dropped) uint64 { return d.Foreign }},
-		"no label":          {[]byte{mlPing, 1, 2, 3}, func(d Dropped) uint64 { return d.Foreign }},
-		"a later version":   {append([]byte{mlLabel, 9}, "l2vip/2/x...."...), func(d Dropped) uint64 { return d.Version }},
-		"another cluster":   {append([]byte{mlLabel, 9}, "l2vip/1/x...."...), func(d Dropped) uint64 { return d.Cluster }},
-		"no message":        {inside(), func(d Dropped) uint64 { return d.Malformed }},
-		"compressed":        {inside(mlCompressed, 1, 2, 3), func(d Dropped) uint64 { return d.Malformed }},
-		"compound, nested":  {inside(mlCompound, 1, 0, 2, mlCompound, 0), func(d Dropped) uint64 { return d.Malformed }},
-		"compound, cut":     {inside(mlCompound, 9, 0, 2), func(d Dropped) uint64 { return d.Malformed }},
-		"too large":         {inside(make([]byte, maxDatagram)...), func(d Dropped) uint64 { return d.TooLarge }},
-		"user, foreign":     {user([]byte("hello")), func(d Dropped) uint64 { return d.Foreign }},
-		"user, version":     {user([]byte("l2vG\x02")), func(d Dropped) uint64 { return d.Version }},
-		"user, cluster":     {user((&message{kind: kindOffer, sender: "x", instance: 1}).append(nil, "x")), func(d Dropped) uint64 { return d.Cluster }},
-		"user, cut":         {user(msg(func(*message) {})[:20]), func(d Dropped) uint64 { return d.Malformed }},
-		"user, no instance": {user(msg(func(m *message) { m.instance = 0 })), func(d Dropped) uint64 { return d.Malformed }},
-		"user, a stranger":  {user(msg(func(m *message) { m.sender = "stranger" })), func(d Dropped) uint64 { return d.Unknown }},
-		"offer of nobody":   {user(msg(func(m *message) { m.records = []record{{"nobody", version{1, 1}, data}} })), func(d Dropped) uint64 { return d.Unknown }},
-		"offer, stale":      {user(msg(func(m *message) { m.records = []record{{"node-1", version{1, 1}, data}} })), func(d Dropped) uint64 { return d.Stale }},
-		"offer, no offer":   {user(msg(func(m *message) { m.records = []record{{"node-1", version{maxInstance - 2, 1}, []byte{1}}} })), func(d Dropped) uint64 { return d.Malformed }},
-		"offer, another's":  {user(msg(func(m *message) { m.records = []record{{"node-1", version{maxInstance - 2, 1}, data}} })), func(d Dropped) uint64 { return d.Malformed }},
-	} {
-		before := junk.count(victim.Stats().Dropped)
-		_, err := udp.Write(junk.payload)
-		require.NoError(t, err)
-		within(t, patience, func() bool { return junk.count(victim.Stats().Dropped) > before }, name)
-	}
-
-	for name, junk := range map[string]struct {
-		payload []byte
-		count   func(Dropped) uint64
-	}{
-		"nothing of ours": {[]byte("GET / HTTP/1.1\r\n\r\n"), func(d Dropped) uint64 { return d.Foreign }},
-		"another cluster": {append([]byte{mlLabel, 9}, "l2vip/1/x...."...), func(d Dropped) uint64 { return d.Cluster }},
-		"encrypted":       {inside(mlEncrypted), func(d Dropped) uint64 { return d.Key }},
-		"compressed":      {inside(mlCompressed), func(d Dropped) uint64 { return d.Malformed }},
-	} {
-		before := junk.count(victim.Stats().Dropped)
-		conn, err := net.Dial("tcp", target)
-		require.NoError(t, err)
-		_, err = conn.Write(junk.payload)
-		require.NoError(t, err)
-		within(t, patience, func() bool { return junk.count(victim.Stats().Dropped) > before }, name)
-		_ = conn.Close()
-	}
-
-	// It still works.
-	nodes[1].Publish(offer(2))
-	within(t, patience, victim.saw("node-1", 2))
-	end(nodes...)
-}
-
-func TestTooManyStreamsAreRefused(t *testing.T) {
-	addrs := loopback(t, 1)
-	n := realCluster(t, addrs)[0]
-	within(t, patience, func() bool { return n.endpoint().IsValid() })
-	var conns []net.Conn
-	for range 2 * maxStreams {
-		conn, err := net.Dial("tcp", netip.AddrPortFrom(addrs[0], defaultPort).String())
-		require.NoError(t, err)
-		conns = append(conns, conn)
-	}
-	within(t, patience, func() bool { return n.Stats().Dropped.Overloaded > 0 })
-	for _, conn := range conns {
-		_ = conn.Close()
-	}
-	end(n)
 }
 
 func TestOpeningSocketsFails(t *testing.T) {

@@ -1,57 +1,115 @@
 package gossip
 
 import (
-	"context"
+	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/hashicorp/memberlist"
+	"github.com/l2vip/l2vip/election"
 )
 
 const (
-	// Budgets for the offers in a push/pull: all of them when a member joins,
-	// and what costs little in between, where versions suffice, as a member
-	// asks for what it misses. memberlist carries 20 MiB at the most.
-	joinBudget   = 12 << 20
+	// Budgets for the offers in a push/pull: all of them when a member joins, and what
+	// costs little in between, where versions suffice, as a member asks for what it
+	// misses.
+	joinBudget   = maxMessage - 1<<20
 	repairBudget = 64 << 10
-	// largest is how long an offer may be to be sent at all.
-	largest = 16 << 20
-
-	// A large offer is tried this often, with pauses that double.
-	streamTries = 4
-	streamPause = 50 * time.Millisecond
+	// maxSenders bounds the goroutines that send large offers.
+	maxSenders = 64
 )
+
+// publication is the offer of this member. The engine's lock guards it.
+type publication struct {
+	pending   *election.Offer // what was published, until loop takes it
+	published *election.Offer // the last one that loop took
+	revision  uint64          // of published
+	asked     bool            // another member takes only a newer one than that
+	data      []byte          // its binary form; nil: none, or too large
+}
+
+// again notes that another member takes only an offer that is newer than v: it has taken
+// this member for dead. report makes its Runner publish once more.
+func (p *publication) again(v version) {
+	if v.revision >= p.revision && v.revision-p.revision <= maxLeap {
+		p.asked, p.revision = true, v.revision
+	}
+}
+
+// encode makes the newest offer of this member ready to be sent. An unchanged one is not
+// published again, unless another member asks for that.
+func (e *engine) encode() {
+	e.mu.Lock()
+	p := &e.own
+	o := p.pending
+	p.pending = nil
+	if o == nil || p.published != nil && !p.asked && same(o, p.published) {
+		e.mu.Unlock()
+		return
+	}
+	p.published, p.asked = o, false
+	p.revision++
+	e.mu.Unlock()
+
+	own := *o
+	own.Node = e.self
+	var data []byte
+	if len(own.Entries) <= election.MaxEntries {
+		data, _ = own.AppendBinary(nil) // never fails
+	}
+	if len(data) == 0 || len(data) > maxOffer {
+		e.drop(dropTooLarge, "member", e.self, "entries", len(own.Entries), "bytes", len(data))
+		data = nil
+	}
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p.data = data
+	for _, m := range e.table.all() {
+		m.owes[e.self] = struct{}{}
+	}
+}
+
+// same reports whether two offers of this member are one.
+func same(a, b *election.Offer) bool {
+	return a.Instance == b.Instance && a.Revision == b.Revision && a.Equal(b)
+}
+
+// recordOf returns the newest offer of a member. The lock is held.
+func (e *engine) recordOf(name string) (record, bool) {
+	if name == e.self {
+		return record{e.self, version{e.instance, e.own.revision}, e.own.data}, e.own.data != nil
+	}
+	m := e.table.alive(name)
+	if m == nil || m.offer == nil {
+		return record{}, false
+	}
+	return record{name, m.have, m.data}, true
+}
 
 // packet is a datagram to a member.
 type packet struct {
-	to  memberlist.Node
-	msg []byte
+	name string
+	to   netip.AddrPort
+	msg  []byte
 }
 
-// send sends what the outboxes have and asks for what is missing. It returns
+// send sends the members what they are owed, and asks for what is missing. It returns
 // when to look again.
-func (e *engine) send(ctx context.Context) time.Time {
+func (e *engine) send() time.Time {
 	now := time.Now()
 	next := now.Add(memory)
 	var packets []packet
-	cache := make(map[string][]byte)
-
 	e.mu.Lock()
 	e.table.forget(now)
-	if e.remembered >= e.instance {
-		next = e.nextUp
-	}
-	for name, m := range e.table.nodes {
-		if !m.live {
-			continue
-		}
-		packets = append(packets, e.empty(ctx, name, m, cache)...)
+	for _, m := range e.table.all() {
+		packets = append(packets, e.pay(m)...)
 		if !m.missing() {
 			continue
 		}
 		if !now.Before(m.askAt) {
-			packets = append(packets, e.askFor(name, m)...)
+			packets = append(packets, e.askFor(m)...)
 			m.askAt = now.Add(m.askPause)
 			m.askPause = min(2*m.askPause, lastAsk)
 		}
@@ -60,113 +118,83 @@ func (e *engine) send(ctx context.Context) time.Time {
 		}
 	}
 	e.mu.Unlock()
-
-	for i := range packets {
-		// Best effort: what is lost is asked for.
-		_ = e.list.SendBestEffort(&packets[i].to, packets[i].msg)
+	for _, p := range packets {
+		_ = e.trans.send(kindEngine, p.name, p.to, p.msg) // what is lost is asked for
 	}
 	return next
 }
 
-// askFor returns the requests for a member's offer: to itself, and to the member
-// that spoke of it. The lock is held.
-func (e *engine) askFor(name string, m *member) []packet {
-	request := message{kind: kindRequest, sender: e.self, instance: e.instance, wants: []string{name}}
+// askFor returns the requests for a member's offer: to itself, and to the member that
+// spoke of it. The lock is held.
+func (e *engine) askFor(m *member) []packet {
+	request := message{kind: kindRequest, wants: []string{m.name}}
 	var packets []packet
-	if other := e.table.alive(m.newestFrom); other != nil && m.newestFrom != name {
-		packets = append(packets, packet{other.node, request.append(nil, e.cluster)})
+	if other := e.table.alive(m.by); other != nil {
+		packets = append(packets, packet{other.name, other.addr, request.append(nil)})
 	}
-	if m.offer == nil && m.have.revision > 0 {
+	if m.offer == nil && m.said.revision > 0 {
 		// What it offered before it was taken for dead does not count.
-		void := version{m.have.instance, m.have.revision - 1}
-		request.records = []record{{node: name, version: void}}
+		request.records = []record{{node: m.name, version: m.said}}
 	}
-	return append(packets, packet{m.node, request.append(nil, e.cluster)})
+	return append(packets, packet{m.name, m.addr, request.append(nil)})
 }
 
-// empty takes the small offers out of a member's outbox, and lets a goroutine
-// send the large ones. The lock is held.
-func (e *engine) empty(ctx context.Context, name string, m *member, cache map[string][]byte) []packet {
+// pay returns the small offers that a member is owed, and lets a goroutine send the large
+// ones. The lock is held.
+func (e *engine) pay(m *member) []packet {
 	var packets []packet
-	for whose := range m.outbox {
-		msg, ok := cache[whose]
-		if !ok {
-			msg = e.offerOf(whose)
-			cache[whose] = msg
-		}
-		switch {
-		case msg == nil:
-			delete(m.outbox, whose)
-		case len(msg) > largest:
-			delete(m.outbox, whose)
-			e.drop(dropTooLarge, "member", whose, "bytes", len(msg))
-		case len(msg) <= e.datagram:
-			delete(m.outbox, whose)
-			packets = append(packets, packet{m.node, msg})
+	for name := range m.owes {
+		msg := e.offerOf(name)
+		if msg == nil {
+			delete(m.owes, name)
+		} else if len(msg)+overhead(e.cluster, e.self, m.name) <= packetSize {
+			delete(m.owes, name)
+			packets = append(packets, packet{m.name, m.addr, msg})
 		}
 	}
-	if len(m.outbox) > 0 && !m.streaming {
-		select {
-		case e.slots <- struct{}{}:
-			m.streaming = e.spawn(func() { e.stream(ctx, name) })
-			if !m.streaming {
-				<-e.slots
-			}
-		default: // a goroutine that ends wakes loop
+	if len(m.owes) > 0 && !m.streaming && e.senders < maxSenders {
+		if m.streaming = e.trans.tasks.spawn(func() { e.stream(m) }); m.streaming {
+			e.senders++
 		}
 	}
 	return packets
 }
 
-// stream sends a member the large offers in its outbox, always the newest.
-func (e *engine) stream(ctx context.Context, to string) {
-	defer func() {
-		<-e.slots
-		e.wake()
-	}()
-	pause := streamPause
-	for tries := 0; ; {
+// offerOf returns the message with the newest offer of a member, or nil if none is known.
+// The lock is held.
+func (e *engine) offerOf(name string) []byte {
+	r, ok := e.recordOf(name)
+	if !ok {
+		return nil
+	}
+	msg := message{kind: kindOffer, records: []record{r}}
+	return msg.append(make([]byte, 0, len(r.data)+maxName+64))
+}
+
+// stream sends a member the large offers that it is owed, always the newest. What cannot
+// be sent is repaired by the next push/pull.
+func (e *engine) stream(m *member) {
+	for {
 		e.mu.Lock()
-		m := e.table.nodes[to]
-		if m == nil {
-			e.mu.Unlock()
-			return
+		var msg []byte
+		for name := range m.owes {
+			delete(m.owes, name)
+			if msg = e.offerOf(name); msg != nil {
+				break
+			}
 		}
-		if !m.live || len(m.outbox) == 0 || ctx.Err() != nil {
-			m.streaming = false
-			e.mu.Unlock()
-			return
-		}
-		var whose string
-		for whose = range m.outbox {
-			break
-		}
-		delete(m.outbox, whose)
-		msg, node := e.offerOf(whose), m.node
-		e.mu.Unlock()
+		addr := m.addr
 		if msg == nil {
-			continue
-		}
-		if e.list.SendReliable(&node, msg) == nil {
-			tries, pause = 0, streamPause
-			continue
-		}
-		if tries++; tries == streamTries {
-			tries, pause = 0, streamPause
-			continue // the next push/pull tells the member what it misses
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
-		pause *= 2
-		e.mu.Lock()
-		if m := e.table.alive(to); m != nil {
-			m.outbox[whose] = struct{}{}
+			m.streaming = false
+			e.senders--
+			e.wake() // others may wait for their turn
+			e.mu.Unlock()
+			return
 		}
 		e.mu.Unlock()
+		if err := e.trans.sendStream(m.name, addr, msg); err != nil {
+			e.log.Debug("an offer was not sent", "member", m.name, "error", err)
+		}
 	}
 }
 
@@ -179,27 +207,29 @@ func (e *engine) state(join bool) []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	msg := message{kind: kindState, sender: e.self, instance: e.instance}
-	for _, name := range append([]string{e.self}, e.table.names()...) {
+	names := []string{e.self}
+	for _, m := range e.table.all() {
+		names = append(names, m.name)
+	}
+	for _, name := range names {
 		if r, ok := e.recordOf(name); ok {
 			msg.records = append(msg.records, r)
 		}
 	}
-	// This member's own offer first, as no other is as sure to have it; then the
-	// small ones.
+	// This member's own offer first, as no other is as sure to have it; then the small
+	// ones.
 	order := make([]*record, len(msg.records))
 	for i := range msg.records {
 		order[i] = &msg.records[i]
 	}
-	slices.SortStableFunc(order, func(a, b *record) int {
-		switch {
-		case a.node == e.self:
-			return -1
-		case b.node == e.self:
-			return 1
-		case len(a.data) != len(b.data):
-			return len(a.data) - len(b.data)
+	own := func(r *record) int {
+		if r.node == e.self {
+			return 0
 		}
-		return strings.Compare(a.node, b.node)
+		return 1
+	}
+	slices.SortFunc(order, func(a, b *record) int {
+		return cmp.Or(own(a)-own(b), len(a.data)-len(b.data), strings.Compare(a.node, b.node))
 	})
 	for _, r := range order {
 		if len(r.data) > budget {
@@ -208,5 +238,5 @@ func (e *engine) state(join bool) []byte {
 		}
 		budget -= len(r.data)
 	}
-	return msg.append(nil, e.cluster)
+	return msg.append(nil)
 }

@@ -220,15 +220,15 @@ func TestLossIsRepaired(t *testing.T) {
 
 func TestRestartVoidsEarlierOffers(t *testing.T) {
 	for name, clock := range map[string]int64{
-		"clock went on":   2_000_000_000,
-		"clock went back": 1_000_000_000,
+		"clock went on":   1_500_000_100,
+		"clock went back": 1_499_990_000,
 		"clock stood":     1_500_000_000,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSim(t, 3)
-				a := s.node(0)
-				b := s.node(1)
+				a := s.node(0, at(1_500_000_000))
+				b := s.node(1, at(1_500_000_000))
 				ghost := s.node(2, at(1_500_000_000), offering(offer(77)))
 				within(t, 5*time.Second, a.saw("node-2", 77))
 				within(t, 5*time.Second, b.saw("node-2", 77))
@@ -301,7 +301,7 @@ func (n *node) instanceOf(name string) uint64 {
 	n.engine.mu.Lock()
 	defer n.engine.mu.Unlock()
 	if m := n.engine.table.alive(name); m != nil {
-		return m.have.instance
+		return m.instance
 	}
 	return 0
 }
@@ -432,7 +432,7 @@ func TestNameConflictIsReported(t *testing.T) {
 func TestEmptyKeyIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 2)
-		empty := func(n *node) { n.local.Derive = func(string) []byte { return []byte{} } }
+		empty := func(n *node) { n.local.Keys = func(string) *election.Keys { return nil } }
 		nodes := []*node{s.node(0, empty), s.node(1)}
 		within(t, time.Second, complete(nodes, 1))
 		end(nodes...)

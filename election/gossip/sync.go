@@ -5,36 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
-	"slices"
 	"time"
 )
 
-const (
-	// syncFanout is how many members Sync asks at once.
-	syncFanout = 3
-	// maxSought is how many missing members Sync tries to join at once.
-	maxSought = 64
-)
+// syncFanout is how many members Sync asks at once.
+const syncFanout = 3
 
 // sync is Gossip.Sync.
 func (e *engine) sync(ctx context.Context) error {
 	e.mu.Lock()
-	if !e.joined || e.over {
-		e.mu.Unlock()
+	joined := e.news.joined
+	e.mu.Unlock()
+	if !joined || e.trans.tasks.ctx.Err() != nil {
 		return ErrNotJoined
 	}
-	var addrs []netip.AddrPort
-	for _, m := range e.table.nodes {
-		if m.live {
-			addrs = append(addrs, m.addr)
-		}
-	}
-	e.mu.Unlock()
+	members := e.live()
 	patience := time.NewTimer(e.gossip.cfg.probeTimeout())
 	defer patience.Stop()
-	sought := e.seek()
-	if err := e.askAny(ctx, addrs); err != nil {
+	sought := e.seeds.seek()
+	if err := e.askAny(ctx, members); err != nil {
 		return err
 	}
 	select {
@@ -45,103 +34,61 @@ func (e *engine) sync(ctx context.Context) error {
 	return e.settled(ctx)
 }
 
-// seek tries once to join what is missing of the peers and of the learned peers,
-// in the background, and returns what is closed when that is done.
-func (e *engine) seek() <-chan struct{} {
-	done := make(chan struct{})
-	e.mu.Lock()
-	addrs := slices.Concat(e.seeds...)
-	e.mu.Unlock()
-	addrs = e.missing(append(addrs, e.learned.addresses()...))
-	addrs = addrs[:min(len(addrs), maxSought)]
-	if len(addrs) == 0 {
-		close(done)
-		return done
-	}
-	select {
-	case e.seeks <- struct{}{}:
-	default: // enough of that is under way
-		close(done)
-		return done
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	started := e.spawn(func() {
-		defer close(done)
-		defer func() { <-e.seeks }()
-		_, _ = e.joinAll(addrs) // keepPeers and keepLearned tell of errors
-	})
-	if !started {
-		<-e.seeks
-		close(done)
-	}
-	return done
-}
-
-// askAny exchanges everything with one of the members, or returns an error if
-// there are some and none answers.
-func (e *engine) askAny(ctx context.Context, addrs []netip.AddrPort) error {
-	if len(addrs) == 0 {
+// askAny exchanges everything with one of the members, or returns an error if there are
+// some and none answers.
+func (e *engine) askAny(ctx context.Context, members []location) error {
+	if len(members) == 0 {
 		return nil
 	}
-	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
-
-	outcomes := make(chan error, len(addrs))
-	var errs []error
-	for next, asked := 0, 0; ; {
-		for ; next < len(addrs) && asked < syncFanout; next, asked = next+1, asked+1 {
-			if err := e.ask(ctx, addrs[next], outcomes); err != nil {
-				return err
+	rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
+	next := make(chan location, len(members))
+	for _, m := range members {
+		next <- m
+	}
+	close(next)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	outcomes := make(chan error, len(members))
+	for range min(syncFanout, len(members)) {
+		started := e.trans.tasks.spawn(func() {
+			for m := range next {
+				if ctx.Err() != nil {
+					return
+				}
+				outcomes <- e.exchange(m.addr)
 			}
+		})
+		if !started {
+			return ErrNotJoined
 		}
-		if asked == 0 {
-			return fmt.Errorf("gossip: no live member answers: %w", errors.Join(errs...))
-		}
+	}
+	var errs []error
+	for range members {
 		select {
 		case err := <-outcomes:
 			if err == nil {
 				return nil
 			}
-			asked--
 			errs = append(errs, err)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-}
-
-// ask exchanges everything with a member in the background.
-func (e *engine) ask(ctx context.Context, addr netip.AddrPort, outcomes chan<- error) error {
-	select {
-	case e.syncs <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	started := e.spawn(func() {
-		defer func() { <-e.syncs }()
-		outcomes <- e.exchange(addr)
-	})
-	if !started {
-		<-e.syncs
-		return ErrNotJoined
-	}
-	return nil
+	return fmt.Errorf("gossip: no live member answers: %w", errors.Join(errs...))
 }
 
 // settled returns when report has been called with all that is known.
 func (e *engine) settled(ctx context.Context) error {
 	for {
 		e.mu.Lock()
-		dirty, delivered := e.dirty || e.calling, e.delivered
+		dirty, delivered := e.news.dirty || e.news.calling, e.news.delivered
 		e.mu.Unlock()
 		if !dirty {
 			return nil
 		}
 		select {
 		case <-delivered:
-		case <-e.ctx.Done():
+		case <-e.trans.tasks.ctx.Done():
 			return ErrNotJoined
 		case <-ctx.Done():
 			return ctx.Err()

@@ -9,60 +9,85 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/l2vip/l2vip/election"
 )
 
 const (
-	// dialTimeout bounds the establishment of a stream. A member on the same
-	// network answers in a millisecond; a lost SYN is sooner repeated by the
-	// next attempt than by TCP.
-	dialTimeout = 250 * time.Millisecond
-	// streamTimeout bounds everything on a stream.
-	streamTimeout = 2 * time.Second
-
 	// packetSize is the largest datagram that is sent.
 	packetSize = 1400
 	// maxDatagram is the largest datagram that is taken.
 	maxDatagram = 8 << 10
-	// maxStreams is how many streams others may have open here.
-	maxStreams = 128
 	// receiveBuffer is what the kernel is asked for, as memberlist does.
 	receiveBuffer = 2 << 20
 )
 
-// errSelf is what a dial to the member itself ends with.
-var errSelf = errors.New("that is this member itself")
-
-// transport carries memberlist's messages over a Network.
+// transport carries memberlist's messages and those of the engines over a Network. What
+// it hands out is authentic, fresh, and of the member that it names.
 type transport struct {
 	network   Network
-	packet    net.PacketConn
-	listener  net.Listener
+	sockets   sockets
 	advertise netip.AddrPort
-	label     string
-	encrypted bool
+	keys      func() *election.Keys
+	current   atomic.Pointer[ring]
+	links     *links
+	guests    guests
+	received  atomic.Int64 // bytes of messages in streams
+	engine    *engine
 	count     *counters
 	log       *slog.Logger
 
 	packets chan *memberlist.Packet
 	streams chan net.Conn
-	broken  chan error // a socket that was closed under the engine
-	ctx     context.Context
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	tasks   tasks
+}
 
-	mu      sync.Mutex
-	conns   map[*trackedConn]struct{}
-	inbound int
-	own     map[netip.AddrPort]bool // addresses that led back here
+// sockets are those of a transport.
+type sockets struct {
+	packet   net.PacketConn
+	listener net.Listener
+	broken   chan error // one was closed under the engine
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // nil at the end
+	own   map[netip.AddrPort]bool
+}
+
+// tasks are goroutines that are joined.
+type tasks struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	mu     sync.Mutex
+	over   bool
+	wg     sync.WaitGroup
+}
+
+// spawn runs f in a goroutine, unless it is too late.
+func (t *tasks) spawn(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		return false
+	}
+	t.wg.Go(f)
+	return true
+}
+
+// end lets no more goroutines begin.
+func (t *tasks) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
 }
 
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
 // newTransport opens the sockets, on the goroutine of its caller.
-func newTransport(ctx context.Context, cfg *Config, count *counters, log *slog.Logger) (*transport, error) {
+func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *engine, keys func() *election.Keys) (*transport, error) {
 	host := ""
 	if cfg.Address.IsValid() {
 		host = cfg.Address.String()
@@ -81,33 +106,54 @@ func newTransport(ctx context.Context, cfg *Config, count *counters, log *slog.L
 		_ = s.SetReadBuffer(receiveBuffer) // the default does too, only less well
 	}
 	t := &transport{
-		network:  cfg.Network,
-		packet:   pc,
-		listener: ln,
-		count:    count,
-		log:      log,
-		packets:  make(chan *memberlist.Packet),
-		streams:  make(chan net.Conn),
-		broken:   make(chan error, 2),
-		conns:    make(map[*trackedConn]struct{}),
-		own:      make(map[netip.AddrPort]bool),
+		network: cfg.Network, advertise: netip.AddrPortFrom(advertise, uint16(cfg.Port)), keys: keys,
+		links: newLinks(e.cluster, e.self, e.instance, e.gossip.clock), guests: guests{names: make(map[string]int)},
+		engine: e, count: e.count, log: e.log.Logger,
+		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
+		sockets: sockets{
+			packet: pc, listener: ln, broken: make(chan error, 2),
+			conns: make(map[net.Conn]struct{}), own: make(map[netip.AddrPort]bool),
+		},
 	}
-	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.links.located = e.located
+	t.current.Store(newRing(e.cluster, keys()))
+	t.tasks.ctx, t.tasks.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return t, nil
 }
 
 // start begins to receive.
 func (t *transport) start() {
-	t.wg.Go(t.receive)
-	t.wg.Go(t.accept)
+	t.tasks.wg.Go(t.receive)
+	t.tasks.wg.Go(t.accept)
 }
 
-// receive hands datagrams to memberlist.
+func (t *transport) drop(why reason, args ...any) { t.count.drop(t.log, why, args...) }
+
+// ring returns the secrets as they are now. When they have changed, the members are told
+// which ones this engine accepts: what they send with another is lost until then.
+func (t *transport) ring() *ring {
+	r, keys := t.current.Load(), t.keys()
+	if r.from == keys || keys.Len() == 0 || !r.keyed() {
+		return r
+	}
+	after := newRing(t.links.cluster, keys)
+	if !t.current.CompareAndSwap(r, after) {
+		return t.current.Load()
+	}
+	t.tasks.spawn(func() {
+		for _, m := range t.engine.live() {
+			_ = t.send(kindNothing, m.name, m.addr, nil)
+		}
+	})
+	return after
+}
+
+// receive takes datagrams.
 func (t *transport) receive() {
 	buf := make([]byte, 64<<10)
-	retry := retry{ctx: t.ctx}
+	retry := retry{ctx: t.tasks.ctx}
 	for {
-		n, from, err := t.packet.ReadFrom(buf)
+		n, from, err := t.sockets.packet.ReadFrom(buf)
 		if err != nil {
 			if t.over(err, "UDP socket") || !retry.pause() {
 				return
@@ -115,27 +161,124 @@ func (t *transport) receive() {
 			continue
 		}
 		retry.reset()
-		if n == 0 {
-			continue // a probe of the port, which the segment sends
-		}
-		now := time.Now()
-		if why, ok := classifyPacket(buf[:n], t.label, t.encrypted); !ok {
-			t.count.drop(t.log, why, "from", from)
-			continue
-		}
-		select {
-		case t.packets <- &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: now}:
-		case <-t.ctx.Done():
-			return
+		if n > 0 { // else it is a probe of the port, which the segment sends
+			t.take(buf[:n], from, time.Now())
 		}
 	}
 }
 
-// accept hands streams to memberlist.
+// take takes one datagram.
+func (t *transport) take(b []byte, source net.Addr, now time.Time) {
+	from := addrPort(source)
+	if len(b) > maxDatagram {
+		t.drop(dropTooLarge, "from", from.Addr())
+		return
+	}
+	e, sealed, err := parseEnvelope(b, t.links.cluster)
+	if err != nil {
+		t.drop(reasonOf(err), "from", from.Addr())
+		return
+	}
+	if e.receiver != t.links.self || e.sender == t.links.self {
+		t.drop(dropMisdirected, "from", from.Addr(), "to", e.receiver)
+		return
+	}
+	r := t.ring()
+	s := r.find(e.ids[0])
+	if s == nil {
+		t.drop(dropKey, "from", from.Addr(), "member", e.sender)
+		return
+	}
+	data, news, why, reply, place := t.links.take(&e, sealed, b, s, r, from)
+	if why != taken {
+		t.drop(why, "from", from.Addr(), "member", e.sender)
+		if reply != nil {
+			_, _ = t.sockets.packet.WriteTo(reply, net.UDPAddrFromAddrPort(place))
+		}
+		return
+	}
+	if news {
+		t.engine.started(e.sender, e.instance)
+	}
+	switch e.kind {
+	case kindChallenge:
+		for _, s := range t.links.challenged(&e, data) {
+			_, _ = t.sockets.packet.WriteTo(t.links.again(r, e.sender, &s), net.UDPAddrFromAddrPort(s.to))
+		}
+	case kindEngine:
+		t.engine.receive(e.sender, e.instance, data, from)
+	case kindMemberlist:
+		if !validPacket(data) {
+			t.drop(dropMalformed, "from", from.Addr(), "member", e.sender)
+			return
+		}
+		select {
+		case t.packets <- &memberlist.Packet{Buf: data, From: source, Timestamp: now}:
+		case <-t.tasks.ctx.Done():
+		}
+	}
+}
+
+// send sends a datagram to a member.
+func (t *transport) send(kind byte, name string, to netip.AddrPort, data []byte) error {
+	if badName(name) != nil {
+		return errors.New("gossip: a datagram to no member")
+	}
+	_, err := t.sockets.packet.WriteTo(t.links.datagram(t.ring(), kind, name, to, data), net.UDPAddrFromAddrPort(to))
+	return err
+}
+
+// sendStream sends a message of the engines to a member, on a stream.
+func (t *transport) sendStream(name string, to netip.AddrPort, message []byte) error {
+	c, err := t.open(name, to, dialTimeout)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.send(kindEngine, message); err != nil {
+		return err
+	}
+	_, _ = c.Conn.Read(make([]byte, 1)) // until the other has taken it and closes
+	return nil
+}
+
+// open opens a stream to an address, to a member of that name if it is not empty.
+func (t *transport) open(name string, to netip.AddrPort, timeout time.Duration) (*stream, error) {
+	c, err := t.openOnce(name, to, timeout)
+	if errors.Is(err, errAgain) {
+		c, err = t.openOnce(name, to, timeout)
+	}
+	return c, err
+}
+
+func (t *transport) openOnce(name string, to netip.AddrPort, timeout time.Duration) (*stream, error) {
+	ctx, cancel := context.WithTimeout(t.tasks.ctx, min(timeout, dialTimeout))
+	defer cancel()
+	conn, err := t.network.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	if !t.track(conn) {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	_ = conn.SetDeadline(time.Now().Add(helloTimeout))
+	c, err := t.dial(conn, name, to)
+	if err != nil {
+		t.untrack(conn)
+		_ = conn.Close()
+		return nil, err
+	}
+	c.budget, c.drop, c.closed = &t.received, t.drop, t.closed()
+	_ = conn.SetDeadline(time.Now().Add(streamTimeout)) // memberlist does not always set one
+	return c, nil
+}
+
+// accept takes streams.
 func (t *transport) accept() {
-	retry := retry{ctx: t.ctx}
+	retry := retry{ctx: t.tasks.ctx}
 	for {
-		conn, err := t.listener.Accept()
+		conn, err := t.sockets.listener.Accept()
 		if err != nil {
 			if t.over(err, "TCP listener") || !retry.pause() {
 				return
@@ -143,40 +286,80 @@ func (t *transport) accept() {
 			continue
 		}
 		retry.reset()
-		from := conn.RemoteAddr()
-		c, err := t.track(t.gate(conn, false), true)
-		if err != nil {
-			t.count.drop(t.log, dropOverloaded, "from", from)
-			_ = conn.Close()
-			continue
+		n := &guest{conn, addrPort(conn.RemoteAddr()).Addr()}
+		if gone := t.guests.arrive(n); gone != nil {
+			t.drop(dropOverloaded, "from", gone.source)
+			_ = gone.Close()
 		}
-		select {
-		case t.streams <- c:
-		case <-t.ctx.Done():
-			_ = c.Close()
+		if !t.track(conn) || !t.tasks.spawn(func() { t.serve(n) }) {
+			_ = conn.Close()
 			return
 		}
 	}
 }
 
-// gate returns the stream behind the gate.
-func (t *transport) gate(conn net.Conn, reply bool) *gateConn {
-	return &gateConn{
-		Conn: conn, label: t.label, encrypted: t.encrypted, reply: reply,
-		dropped: func(why reason) { t.count.drop(t.log, why, "from", conn.RemoteAddr()) },
+// serve says hello on a stream that another engine has opened, receives one message on
+// it, and hands it on.
+func (t *transport) serve(n *guest) {
+	_ = n.SetDeadline(time.Now().Add(helloTimeout))
+	c, err := t.welcome(n.Conn)
+	t.guests.depart(n)
+	if err == nil && !t.guests.admit(c.peer.sender) {
+		t.drop(dropOverloaded, "from", n.source, "member", c.peer.sender)
+		err = errOverloaded
+	}
+	if err != nil {
+		t.untrack(n.Conn)
+		_ = n.Close()
+		return
+	}
+	c.budget, c.drop, c.closed = &t.received, t.drop, t.closed()
+	_ = n.SetDeadline(time.Now().Add(streamTimeout))
+	kind, message, err := c.receive()
+	switch {
+	case err != nil:
+		_ = t.refuse(n.Conn, err)
+	case kind == kindEngine:
+		if c.standing == fine {
+			t.engine.receive(c.peer.sender, c.peer.instance, message, netip.AddrPortFrom(n.source, 0))
+		}
+	case kind == kindMemberlist && c.passes(message):
+		c.unread = message
+		select {
+		case t.streams <- c:
+			return
+		case <-t.tasks.ctx.Done():
+		}
+	default:
+		_ = t.refuse(n.Conn, errMalformed)
+	}
+	_ = c.Close()
+}
+
+// closed returns what a stream calls when it is closed, which is done once.
+func (t *transport) closed() func(*stream) {
+	var once sync.Once
+	return func(c *stream) {
+		once.Do(func() {
+			t.received.Add(-c.held)
+			t.untrack(c.Conn)
+			if !c.dialled {
+				t.guests.leave(c.peer.sender)
+			}
+		})
 	}
 }
 
 // over reports whether err ends a socket for good, and tells Run if that was not
 // wanted.
 func (t *transport) over(err error, what string) bool {
-	if t.ctx.Err() != nil {
+	if t.tasks.ctx.Err() != nil {
 		return true
 	}
 	if !errors.Is(err, net.ErrClosed) {
 		return false
 	}
-	t.broken <- fmt.Errorf("gossip: %s: %w", what, err)
+	t.sockets.broken <- fmt.Errorf("gossip: %s: %w", what, err)
 	return true
 }
 
@@ -201,82 +384,69 @@ func (r *retry) pause() bool {
 	}
 }
 
+// addrPort returns the address of a socket.
+func addrPort(addr net.Addr) netip.AddrPort {
+	var a netip.AddrPort
+	switch addr := addr.(type) {
+	case *net.UDPAddr:
+		a = addr.AddrPort()
+	case *net.TCPAddr:
+		a = addr.AddrPort()
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
 // FinalAdvertiseAddr implements [memberlist.Transport].
 func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	return t.advertise.Addr().AsSlice(), int(t.advertise.Port()), nil
 }
 
-// WriteTo implements [memberlist.Transport].
-func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
-	to, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		return time.Time{}, err
-	}
-	_, err = t.packet.WriteTo(b, net.UDPAddrFromAddrPort(to))
-	return time.Now(), err
+// WriteTo implements [memberlist.Transport]. memberlist always names the member.
+func (t *transport) WriteTo([]byte, string) (time.Time, error) {
+	return time.Time{}, errors.ErrUnsupported
 }
 
 // WriteToAddress implements [memberlist.NodeAwareTransport].
 func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
-	return t.WriteTo(b, addr.Addr)
+	to, err := netip.ParseAddrPort(addr.Addr)
+	if err == nil {
+		err = t.send(kindMemberlist, addr.Name, to, b)
+	}
+	return time.Now(), err
 }
 
 // DialTimeout implements [memberlist.Transport].
 func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(t.ctx, min(timeout, dialTimeout))
-	defer cancel()
-	conn, err := t.network.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	if t.leadsBack(conn) {
-		_ = conn.Close()
-		return nil, errSelf
-	}
-	c, err := t.track(t.gate(conn, true), false)
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	// memberlist sets none where it sends an offer.
-	_ = conn.SetDeadline(time.Now().Add(streamTimeout))
-	return c, nil
+	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
 // DialAddressTimeout implements [memberlist.NodeAwareTransport].
 func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	return t.DialTimeout(addr.Addr, timeout)
+	to, err := netip.ParseAddrPort(addr.Addr)
+	if err != nil {
+		return nil, err
+	}
+	c, err := t.open(addr.Name, to, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
-// leadsBack reports whether the stream ends in this member's own listener: a
-// peer's name or address may be another one of this machine.
-func (t *transport) leadsBack(conn net.Conn) bool {
-	local, err1 := netip.ParseAddrPort(conn.LocalAddr().String())
-	remote, err2 := netip.ParseAddrPort(conn.RemoteAddr().String())
-	listen, err3 := netip.ParseAddrPort(t.listener.Addr().String())
-	if err := errors.Join(err1, err2, err3); err != nil || remote.Port() != listen.Port() {
-		return false
+// noteOwn notes that an address leads back to this member.
+func (t *transport) noteOwn(addr netip.AddrPort) {
+	t.sockets.mu.Lock()
+	defer t.sockets.mu.Unlock()
+	if len(t.sockets.own) < maxMembers {
+		t.sockets.own[addr] = true
 	}
-	addr := listen.Addr().Unmap()
-	if addr.IsUnspecified() {
-		addr = local.Addr().Unmap()
-	}
-	if remote.Addr().Unmap() != addr {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.own) < maxMembers {
-		t.own[netip.AddrPortFrom(addr, remote.Port())] = true
-	}
-	return true
 }
 
 // isOwn reports whether an address is known to be this member's.
 func (t *transport) isOwn(addr netip.AddrPort) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return addr == t.advertise || t.own[addr]
+	t.sockets.mu.Lock()
+	defer t.sockets.mu.Unlock()
+	return addr == t.advertise || t.sockets.own[addr]
 }
 
 // PacketCh implements [memberlist.Transport].
@@ -288,56 +458,35 @@ func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
 // Shutdown implements [memberlist.Transport]: it closes everything, streams that
 // memberlist is using too, and returns when nothing is received any more.
 func (t *transport) Shutdown() error {
-	t.mu.Lock()
-	t.cancel()
-	conns := t.conns
-	t.conns = nil
-	t.mu.Unlock()
-	_ = t.packet.Close()
-	_ = t.listener.Close()
+	s := &t.sockets
+	t.tasks.end()
+	t.tasks.cancel()
+	s.mu.Lock()
+	conns := s.conns
+	s.conns = nil
+	s.mu.Unlock()
+	_ = s.packet.Close()
+	_ = s.listener.Close()
 	for c := range conns {
-		_ = c.Conn.Close()
+		_ = c.Close()
 	}
-	t.wg.Wait()
+	t.tasks.wg.Wait()
 	return nil
 }
 
-// track keeps a stream in mind, to close it at the end.
-func (t *transport) track(conn net.Conn, inbound bool) (*trackedConn, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.conns == nil {
-		return nil, net.ErrClosed
+// track keeps a connection in mind, to close it at the end.
+func (t *transport) track(conn net.Conn) bool {
+	t.sockets.mu.Lock()
+	defer t.sockets.mu.Unlock()
+	if t.sockets.conns == nil {
+		return false
 	}
-	if inbound {
-		if t.inbound >= maxStreams {
-			return nil, fmt.Errorf("%d streams are open", t.inbound)
-		}
-		t.inbound++
-	}
-	c := &trackedConn{Conn: conn, transport: t, inbound: inbound}
-	t.conns[c] = struct{}{}
-	return c, nil
+	t.sockets.conns[conn] = struct{}{}
+	return true
 }
 
-// trackedConn is a stream of a transport.
-type trackedConn struct {
-	net.Conn
-	transport *transport
-	inbound   bool
-	once      sync.Once
-}
-
-// Close closes the stream.
-func (c *trackedConn) Close() error {
-	c.once.Do(func() {
-		t := c.transport
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.conns, c)
-		if c.inbound {
-			t.inbound--
-		}
-	})
-	return c.Conn.Close()
+func (t *transport) untrack(conn net.Conn) {
+	t.sockets.mu.Lock()
+	defer t.sockets.mu.Unlock()
+	delete(t.sockets.conns, conn)
 }

@@ -87,8 +87,9 @@ type scratch struct {
 // newCore returns a core for one start of a member.
 func newCore(c Config, local *election.Local, out output, random func() uint64, count *counters) (*core, error) {
 	var keys [][]byte
-	if key := local.Key("segment"); key != nil {
-		keys = append(keys, key)
+	for i, all := 0, local.KeysFor("segment"); i < all.Len(); i++ {
+		key := all.At(i)
+		keys = append(keys, key[:]) // as of now: a later rotation is not followed here yet
 	}
 	codec, err := newCodec(local.Cluster, keys...)
 	if err != nil {

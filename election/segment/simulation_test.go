@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -108,7 +109,7 @@ func (h *host) addr(link int) netip.Addr {
 }
 
 func (h *host) local() *election.Local {
-	return &election.Local{Name: h.node, Instance: h.instance, Cluster: "l2vip", Derive: func(string) []byte { return h.key }}
+	return &election.Local{Name: h.node, Instance: h.instance, Cluster: "l2vip", Keys: keysOf(h.key)}
 }
 
 func (h *host) start(c Config) {
@@ -392,3 +393,12 @@ func (s *simulation) addMembers(n int, c Config, links ...int) []*host {
 
 // testPort is the port that is open while a process runs.
 const testPort = 50000
+
+// keysOf returns what Local.Keys is for a cluster with the secret; nil for none.
+func keysOf(secret []byte) func(string) *election.Keys {
+	if secret == nil {
+		return nil
+	}
+	keys := election.NewKeys(sha256.Sum256(secret))
+	return func(string) *election.Keys { return keys }
+}

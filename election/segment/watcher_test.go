@@ -2,6 +2,7 @@ package segment_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,7 @@ func newWatcher(t testing.TB, c segment.Config, name string, key []byte, within 
 	require.NoError(t, err)
 	return &watcher{
 		Segment: s, within: within, done: make(chan error, 1), news: make(chan struct{}, 1),
-		local: election.Local{Name: name, Instance: instances.Add(1), Cluster: "l2vip", Derive: func(string) []byte { return key }},
+		local: election.Local{Name: name, Instance: instances.Add(1), Cluster: "l2vip", Keys: keysOf(key)},
 	}
 }
 
@@ -100,4 +101,13 @@ func (w *watcher) await(t testing.TB, cond func(segment.Report) bool) {
 			require.FailNow(t, "it never came to that", "%s sees %+v, %+v", w.local.Name, w.picture(), w.Stats())
 		}
 	}
+}
+
+// keysOf returns what Local.Keys is for a cluster with the secret; nil for none.
+func keysOf(secret []byte) func(string) *election.Keys {
+	if secret == nil {
+		return nil
+	}
+	keys := election.NewKeys(sha256.Sum256(secret))
+	return func(string) *election.Keys { return keys }
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,8 +20,20 @@ func learning(i int) func(*node) {
 	return func(n *node) { n.learned <- simEndpoint(i) }
 }
 
-// addresses returns the node's learned peers.
-func (n *node) addresses() []netip.AddrPort { return n.engine.learned.addresses() }
+// addresses returns the node's learned seeds, those first that were delivered last.
+func (n *node) addresses() []netip.AddrPort { return learnedOf(n.engine.seeds) }
+
+func learnedOf(s *seeds) (addrs []netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.SortedStableFunc(slices.Values(s.all), func(a, b *seed) int { return b.seen.Compare(a.seen) })
+	for _, d := range all {
+		if d.learned {
+			addrs = append(addrs, d.addr)
+		}
+	}
+	return addrs
+}
 
 func TestLearnedPeersAreJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -108,29 +121,39 @@ func TestLiveMemberCostsNothing(t *testing.T) {
 	})
 }
 
-func TestLearnedPeersThatAreNeverThereAreForgotten(t *testing.T) {
+func TestLearnedSeedsThatAreNeverThereAreForgotten(t *testing.T) {
 	e := quietEngine(t) // host 0 is live
-	e.trans = new(transport)
-	m, now := &e.learned, time.Now()
+	s, now := e.seeds, time.Now()
 	for i := range 3 {
-		m.add(simEndpoint(i), now)
+		s.add(simEndpoint(i), now)
 	}
-	addrs, pause := e.due(now)
-	require.ElementsMatch(t, []netip.AddrPort{simEndpoint(1), simEndpoint(2)}, addrs)
-	require.Equal(t, retryPause, pause)
-	addrs, _ = e.due(now.Add(time.Second))
-	require.Empty(t, addrs, "both are being tried")
-	clear(m.trying)
+	addresses := func(due []*seed) (addrs []netip.AddrPort) {
+		for _, d := range due {
+			addrs = append(addrs, d.addr)
+		}
+		return addrs
+	}
+	free := func() {
+		for _, d := range s.all {
+			d.trying = false
+		}
+		s.trying = 0
+	}
+	due, _ := s.due(now)
+	require.ElementsMatch(t, []netip.AddrPort{simEndpoint(1), simEndpoint(2)}, addresses(due))
+	due, _ = s.due(now.Add(time.Second))
+	require.Empty(t, due, "both are being tried")
+	free()
 
-	m.add(simEndpoint(2), now.Add(learnedMemory))
-	e.due(now.Add(learnedMemory + 1))
-	require.ElementsMatch(t, []netip.AddrPort{simEndpoint(0), simEndpoint(2)}, m.addresses(),
+	s.add(simEndpoint(2), now.Add(learnedMemory))
+	s.due(now.Add(learnedMemory + 1))
+	require.ElementsMatch(t, []netip.AddrPort{simEndpoint(0), simEndpoint(2)}, learnedOf(s),
 		"one is live, the other was told again")
 
-	clear(m.trying)
-	e.table.leave("other", now)
-	e.due(now.Add(2*learnedMemory + 2))
-	require.Empty(t, m.addresses())
+	free()
+	e.table.leave(e.table.alive("other"), now)
+	s.due(now.Add(2*learnedMemory + 2))
+	require.Empty(t, learnedOf(s))
 }
 
 func TestLearnedPeersAreBounded(t *testing.T) {
@@ -150,12 +173,12 @@ func TestLearnedPeersAreBounded(t *testing.T) {
 		// All are tried in turn, a few at a time.
 		time.Sleep(10 * time.Second)
 		attempts := counted.count.Load()
-		require.LessOrEqual(t, attempts, int64(learnedFanout*(10*time.Second/dialTimeout+2)))
-		a.engine.learned.mu.Lock()
-		for addr, p := range a.engine.learned.peers {
-			require.Less(t, time.Since(p.tried), 5*time.Second, addr)
+		require.LessOrEqual(t, attempts, int64(fanout*(10*time.Second/dialTimeout+2)))
+		a.engine.seeds.mu.Lock()
+		for _, d := range a.engine.seeds.all {
+			require.Less(t, time.Since(d.tried), 5*time.Second, d.text)
 		}
-		a.engine.learned.mu.Unlock()
+		a.engine.seeds.mu.Unlock()
 
 		// They do not hold up a member that comes and is there.
 		b := s.stranger(1)
