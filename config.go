@@ -49,8 +49,8 @@ type Config struct {
 	// Key is the secret of the cluster, of at least 16 bytes, alike on all nodes: what
 	// the members say to each other is authenticated with keys derived from it, on the
 	// segment and by the Membership. If empty, and Passphrase too, every station on the
-	// segment, and every host that reaches the port of the Membership, can speak in a
-	// member's name: it can take addresses away, as it can by ARP.
+	// segment can speak in a member's name, and every host that reaches the port of the
+	// Membership can join it: it can take addresses away, as it can by ARP.
 	Key []byte
 	// Passphrase is a secret of any length in place of Key.
 	Passphrase string

@@ -12,52 +12,81 @@
 //
 //	   Publish ─┐                      ┌─► report(members, their offers)
 //	            ▼                      │
-//	┌─────────────────────────────────────────┐
-//	│ loop: encode, send, ask, deliver        │◄── keepPeers: join, and join again
-//	│ table: members, their offers, versions  │◄── keepLearned: the same for learned peers
-//	│                                         │◄── Sync: exchange with a live member
-//	└───▲──────────────────────────────┬──────┘
-//	    │ delegate                     │ datagrams, streams, gossip queue
-//	┌───┴──────────────────────────────▼──────┐
-//	│ memberlist: probes, suspicion, gossip   │
-//	└───▲──────────────────────────────┬──────┘
-//	    │ gate: label, plausibility    │
-//	┌───┴──────────────────────────────▼──────┐
-//	│ transport on a Network: UDP and TCP     │
-//	└─────────────────────────────────────────┘
+//	┌──────────────────────────────────────────────┐
+//	│ engine: a loop that encodes, sends, reports  │◄── Sync: exchange with a live member
+//	│ table:  members, their offers, what is owed  │◄── seeds: join, and join again
+//	└───▲──────────────────────────────┬───────────┘
+//	    │ delegate                     │ offers, requests
+//	┌───┴─────────────────────────┐    │
+//	│ memberlist: probes, gossip  │    │
+//	└───▲──────────────┬──────────┘    │
+//	    │ gate         │ its messages  │
+//	┌───┴──────────────▼───────────────▼───────────┐
+//	│ transport: UDP and TCP on a Network          │
+//	│ links:     keys, counters, tokens of names   │
+//	└──────────────────────────────────────────────┘
 //
-// memberlist calls the delegate, often under its own lock; the delegate changes
-// the table and wakes the loop. Only the loop sends, and only the loop calls
-// report. What is logged goes through an asynchronous logger: a handler that hangs
-// holds up neither the members nor the end of Run.
+// memberlist calls the delegate, often under its own lock; the delegate changes the table
+// and wakes the loop. Only the loop calls report. What is logged goes through an
+// asynchronous logger: a handler that hangs holds up neither the members nor the end of
+// Run.
 //
 // # Finding each other
 //
-// Members join the peers that they are configured with, and those that they learn
-// of elsewhere: what each reports as its Endpoint, the segment carries, and the
-// Runner delivers it to the others in [election.Local]. A member that is missing is
-// tried again several times a second; a learned peer for five minutes.
+// Members join the peers that they are configured with, and those that they learn of
+// elsewhere: what each reports as its Endpoint, the segment carries, and the Runner
+// delivers it to the others in [election.Local]. A member that is missing is tried again
+// several times a second; a learned one for five minutes.
 //
 // # How offers travel
 //
-// An offer that changes goes straight to every live member, in a datagram if it
-// fits, else on a stream for each, where what is superseded before it was sent
-// is skipped. Small ones are gossiped too. Members that join, for the first time
-// or again, send each other their offers and ask for the other's. Once a second
-// each member compares versions with a random other and asks for what it
-// misses; while an offer is missing it is asked for with growing pauses. When
-// a member joins, everything that is known is in the first exchange.
+// An offer that changes goes straight to every live member, in a datagram if it fits,
+// else on a stream for each, where what is superseded before it was sent is skipped; one
+// that is published again unchanged goes nowhere. Members that join, for the first time
+// or again, send each other their offers and ask for the other's. Once a second each
+// member compares versions with a random other; while an offer is missing it is asked
+// for with growing pauses. When a member joins, everything that is known is in the first
+// exchange.
 //
-// The Instance and the Revision in an offer are its publisher's, and travel as they
-// are. What orders offers here is a version of the engine's own, beside the offer.
+// The Instance and the Revision in an offer are its publisher's, and travel as they are.
+// What orders offers here is a version of the engine's own, beside the offer. A member's
+// own word counts: what another member says of its offer stands in only until then, and
+// is reason to ask it.
 //
-// # Restarts
+// # What is believed
 //
-// A version begins with the engine's instance: the wall clock at the start, in
-// nanoseconds, raised above every instance of the same name that others still
-// know, should the clock have gone back. It is in memberlist's metadata too. As
-// soon as anything of a later instance arrives, the earlier one's offer is void;
-// so a member that restarts faster than the others notice leaves no ghost.
+// Each datagram is sealed for its receiver under a key that follows from the cluster's
+// secret, the sender's name and its instance, with a counter that comes once. It shows a
+// token that the receiver gave the sender; what shows none is answered with a challenge,
+// no larger than itself but for a few bytes and at most 50 times a second, at the place
+// where the member is known. Streams begin with a fresh number of each side, and give the
+// tokens for datagrams along. So what was recorded is of no use, to nobody and never. See
+// wire.go for the bytes.
+//
+// An instance is the wall clock at the start, in nanoseconds. One that has proven itself
+// voids all earlier ones of its name, and their offers, for as long as this process runs;
+// one that is more than a day ahead is refused. An engine whose clock has gone back learns
+// that in its first hello, and becomes a later instance than the known one. A member that
+// restarts faster than the others notice leaves no ghost.
+//
+// Nothing reaches memberlist but what it writes itself: no compression, no encryption of
+// its own, and no header that announces more than has come. Everything that the network
+// fills has a bound, and everything that is dropped a reason that [Stats] counts and the
+// log names, once a minute for each source.
+//
+// # Without a secret
+//
+// The same is done with a key that everybody knows. A host that reaches the port may join
+// as a member of its own, and what it says then is believed: it may offer to hold an
+// address, or say of others that they are dead, which they deny. It may take the name of a
+// member that is not there. It cannot speak in the name of a member that is, unless it
+// sees that member's datagrams, and nothing that it has recorded works again.
+//
+// # Rotation
+//
+// Members understand each other as long as their keys have one in common: each tells in
+// the clear, by names from which nothing follows, which ones it accepts, and is written to
+// with the writer's first that is among them. A change is told to all at once.
 //
 // # Detection
 //
@@ -80,12 +109,4 @@
 // asked for its offer, calls report, and what is published then counts.
 //
 // All times scale with Config.ProbeInterval.
-//
-// # Strangers
-//
-// Everything begins with a label: l2vip, the protocol's major version and the
-// cluster's name. What has another one, is broken, too large or of a member that
-// is not live is dropped and counted in [Stats]. Without a key any station that
-// reaches the port may join and speak in any member's name; with one, only one that
-// has it.
 package gossip

@@ -41,12 +41,12 @@ func New(cfg Config) (*Gossip, error) {
 // Run joins the cluster as the member local and calls report with all other live
 // members, sorted by name, whenever they or their offers change.
 //
-// The cluster's name has at most 128 bytes; if empty, it is "l2vip". The key for
-// the purpose "gossip", 32 bytes, encrypts and authenticates everything with
-// AES-GCM; without one, whatever reaches the port may join. Addresses that
-// local.Learned delivers are joined like Config.Peers, but one at which no member
-// has been for five minutes is forgotten, and so are those that were delivered the
-// longest ago when there are more than 256.
+// The member's and the cluster's name have at most 128 bytes; if the latter is empty, it
+// is "l2vip". The keys for the purpose "gossip", at most eight, encrypt and authenticate
+// everything with AES-GCM, and may be replaced at any time; without one, whatever reaches
+// the port may join. Addresses that local.Learned delivers are joined like Config.Peers,
+// but one at which no member has been for five minutes is forgotten, and so are those that
+// were delivered the longest ago when there are more than 256.
 //
 // The first call of report comes when this member has joined another, or when
 // every peer has failed once, so that it is alone for now. A member whose offer is
@@ -83,7 +83,8 @@ func (g *Gossip) Run(ctx context.Context, local election.Local, report func(elec
 // Publish makes o the offer of this member, whole, and returns at once. The
 // engine sends it to every live member directly, and to those that come later.
 //
-// The engine sets Node; Instance and Revision travel as the caller has set them. An
+// The engine sets Node; Instance and Revision travel as the caller has set them. An offer
+// of more than [election.MaxEntries] entries or 4 MiB is counted, and not sent. An
 // offer that is the same as the one before, with its Instance and Revision, is not
 // sent again, unless another member asks for it, having taken this one for dead; so
 // publish again whenever report is called. o and what it refers to must not change

@@ -32,7 +32,7 @@ const (
 	// maxMessage is the longest message, in bytes.
 	maxMessage = 9 << 20
 	// maxReceived bounds the messages that are being received together.
-	maxReceived = 48 << 20
+	maxReceived = 32 << 20
 
 	// Bounds of the streams that others have open here: before they have said hello, from
 	// one source and in all; and afterwards, of one name and in all.
