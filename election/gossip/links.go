@@ -164,7 +164,7 @@ func (l *links) datagram(r *ring, kind byte, name string, to netip.AddrPort, dat
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.link(name, now)
-	b, counter := l.sealed(r, k, kind, name, data)
+	b, counter := l.sealed(r, k, l.choose(r, k), kind, name, data)
 	if kind == kindMemberlist || kind == kindEngine {
 		if len(k.unproven) == maxUnproven {
 			copy(k.unproven, k.unproven[1:])
@@ -175,12 +175,16 @@ func (l *links) datagram(r *ring, kind byte, name string, to netip.AddrPort, dat
 	return b
 }
 
-// sealed seals a datagram under the next counter. The lock is held.
-func (l *links) sealed(r *ring, k *link, kind byte, name string, data []byte) ([]byte, uint64) {
-	s := r.choose(k.accepts)
-	if s == nil {
-		s = &r.secrets[0]
+// choose returns the secret to write to a name with. The lock is held.
+func (l *links) choose(r *ring, k *link) *secret {
+	if s := r.choose(k.accepts); s != nil {
+		return s
 	}
+	return &r.secrets[0]
+}
+
+// sealed seals a datagram under the next counter. The lock is held.
+func (l *links) sealed(r *ring, k *link, s *secret, kind byte, name string, data []byte) ([]byte, uint64) {
 	aead := l.seal[s.id]
 	if aead == nil {
 		if len(l.seal) >= 2*maxKeys {
@@ -252,7 +256,7 @@ func (l *links) take(e *envelope, sealed []byte, b []byte, s *secret, r *ring, f
 			return nil, false, dropOverloaded, nil, to
 		}
 		c := challenge{l.token(e.sender, e.instance, place, now), e.instance, e.counter}
-		reply, _ = l.sealed(r, l.orNone(k), kindChallenge, e.sender, c.append(nil))
+		reply, _ = l.sealed(r, l.orNone(k), s, kindChallenge, e.sender, c.append(nil)) // with a key that it knows
 		return nil, false, dropUnproven, reply, place
 	}
 	if len(k.open) >= 2*maxKeys {
@@ -298,7 +302,8 @@ func (l *links) challenged(e *envelope, data []byte) []sent {
 func (l *links) again(r *ring, name string, s *sent) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, _ := l.sealed(r, l.link(name, time.Now()), s.kind, name, s.data)
+	k := l.link(name, time.Now())
+	b, _ := l.sealed(r, k, l.choose(r, k), s.kind, name, s.data)
 	return b
 }
 
