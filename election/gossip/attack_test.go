@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -495,45 +494,25 @@ func TestMemberThatLies(t *testing.T) {
 
 // A member that offers too much is named and counted, and costs little.
 func TestHugeOffers(t *testing.T) {
-	realWay(t, func(t *testing.T, nodes []*node, target string) {
-		e := liar(t, "liar", nodes[0].local.KeysFor(""))
-		entries := func(n int) []byte {
-			o := largeOffer(1, n)
-			o.Node = "liar"
-			data, _ := o.AppendBinary(nil)
-			return data
+	e := quietEngine(t)
+	entries := func(n int) []byte {
+		o := largeOffer(1, n)
+		o.Node = "other"
+		data, _ := o.AppendBinary(nil)
+		return data
+	}
+	million, over := entries(1_000_000), entries(election.MaxEntries+1)
+	grown := memoryAfter(func() {
+		for i, data := range [][]byte{million, million[:maxOffer], over} {
+			e.told("other", 1, kindOffer, record{"other", version{1, uint64(i + 1)}, data})
+			require.EqualValues(t, i+1, e.count.dropped[dropMalformed].Load())
 		}
-		says := func(kind byte, message []byte) {
-			c := e.opens(t, target)
-			require.NoError(t, c.send(kind, message))
-			_, _ = c.Conn.Read(make([]byte, 1)) // until it was taken
-			_ = c.Conn.Close()
-		}
-		// It joins, and offers, until that is so: it answers no probe, and is soon gone.
-		incarnation := byte(5)
-		offers := func(data []byte, done func() bool) {
-			within(t, patience, func() bool {
-				incarnation++
-				node := strings.Replace(mlNode, "Name\xa1n", "Name\xa4liar", 1)
-				node = strings.Replace(node, "Incarnation\x05", "Incarnation\xcc"+string([]byte{incarnation}), 1)
-				says(kindMemberlist, []byte("\x06"+strings.Replace(mlHeader, "Len\x03", "Len\x00", 1)+node))
-				m := message{kind: kindOffer, records: []record{{"liar", version{e.instance, uint64(incarnation)}, data}}}
-				says(kindEngine, m.append(nil))
-				return done()
-			})
-		}
-		million := entries(1_000_000)
-		grown := memoryAfter(func() {
-			for _, data := range [][]byte{million[:maxOffer], entries(election.MaxEntries + 1), million[:maxMessage-100]} {
-				before := nodes[0].Stats().Dropped.Malformed
-				offers(data, func() bool { return nodes[0].Stats().Dropped.Malformed > before })
-			}
-		})
-		t.Logf("%d MiB more", grown>>20)
-		require.Less(t, grown, uint64(256<<20))
-		offers(entries(election.MaxEntries), func() bool { o, _ := nodes[0].sees("liar"); return len(o.Entries) == election.MaxEntries })
-		within(t, patience, nodes[0].misses("liar"))
 	})
+	t.Logf("%d MiB more", grown>>20)
+	require.Less(t, grown, uint64(256<<20))
+	require.Zero(t, e.has("other"))
+	e.told("other", 1, kindOffer, record{"other", version{1, 9}, entries(election.MaxEntries)})
+	require.EqualValues(t, 1, e.has("other"))
 }
 
 // The secrets of a cluster under load are rotated in three steps, each in any order of the
