@@ -54,7 +54,7 @@ type Config struct {
 	Key []byte
 	// Passphrase is a secret of any length in place of Key.
 	Passphrase string
-	// AcceptKeys are other secrets that are accepted, for rotation, at most seven of at
+	// AcceptKeys are other secrets that are accepted, for rotation, at most two of at
 	// least 16 bytes each: what members send with one of them is believed, too, and
 	// answered with it. They need Key or Passphrase. See Runner.SetKeys for a rotation
 	// without a restart.
@@ -201,8 +201,8 @@ func (c Config) validated() (Config, error) {
 		switch err := checkKeys(c.AcceptKeys); {
 		case len(c.Key) == 0 && c.Passphrase == "":
 			errs.Addf("AcceptKeys", "set without Key or Passphrase: one of them is what this node sends with")
-		case len(c.AcceptKeys) >= maxKeys:
-			errs.Addf("AcceptKeys", "%d keys, more than %d", len(c.AcceptKeys), maxKeys-1)
+		case len(c.AcceptKeys) >= election.MaxKeys:
+			errs.Addf("AcceptKeys", "%d keys, more than %d", len(c.AcceptKeys), election.MaxKeys-1)
 		case err != nil:
 			errs.Addf("AcceptKeys", "%w", err)
 		}

@@ -79,9 +79,9 @@ func (r *Runner) SetServices(services []Service) error {
 	return err
 }
 
-// SetKeys replaces the secrets of the cluster: the first sends, all are accepted. Each
-// has at least 16 bytes, as Config.Key. Members understand each other as long as they
-// have one secret in common, so a rotation takes three steps, each on all nodes before
+// SetKeys replaces the secrets of the cluster, by at most three: the first sends, all are
+// accepted. Each has at least 16 bytes, as Config.Key. Members understand each other as
+// long as they have one secret in common, so a rotation takes three steps, each on all nodes before
 // the next one: SetKeys(old, new), SetKeys(new, old), SetKeys(new). A node that takes a
 // step late is answered with a secret that it knows. Authentication is neither turned
 // on nor off while the nodes run: an empty list is refused, and so is any list if the

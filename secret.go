@@ -13,9 +13,6 @@ import (
 	"github.com/l2vip/l2vip/election"
 )
 
-// maxKeys bounds the secrets that are accepted at once.
-const maxKeys = 8
-
 // keyring has the secrets of the cluster, from which the members derive the keys for
 // each purpose. All of that is part of the protocol.
 type keyring struct {
@@ -80,8 +77,8 @@ func checkKeys(keys [][]byte) error {
 	switch {
 	case len(keys) == 0:
 		return errors.New("no key: the cluster cannot be left without a secret while it runs")
-	case len(keys) > maxKeys:
-		return fmt.Errorf("%d keys, more than %d", len(keys), maxKeys)
+	case len(keys) > election.MaxKeys:
+		return fmt.Errorf("%d keys, more than %d", len(keys), election.MaxKeys)
 	}
 	for i, key := range keys {
 		if len(key) < minKey {

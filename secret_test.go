@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip/election"
 )
 
 // What the members derive is part of the protocol.
@@ -35,7 +37,7 @@ func TestSetKeys(t *testing.T) {
 
 	require.ErrorContains(t, r.set(nil), "no key")
 	require.ErrorContains(t, r.set([][]byte{one, nil}), "key 2 is 0 bytes long")
-	require.ErrorContains(t, r.set(make([][]byte, maxKeys+1)), "9 keys, more than 8")
+	require.ErrorContains(t, r.set(make([][]byte, election.MaxKeys+1)), "4 keys, more than 3")
 	require.Same(t, after, r.Keys("gossip"), "an error changes nothing")
 	require.ErrorContains(t, newKeyring("l2vip", nil, "", nil).set([][]byte{one}), "no secret")
 }
@@ -45,7 +47,7 @@ func TestAcceptKeysAreChecked(t *testing.T) {
 	for want, c := range map[string]Config{
 		"AcceptKeys: set without Key or Passphrase": {AcceptKeys: [][]byte{long}},
 		"AcceptKeys: key 1 is 3 bytes long":         {Key: long, AcceptKeys: [][]byte{long[:3]}},
-		"AcceptKeys: 8 keys, more than 7":           {Key: long, AcceptKeys: [][]byte{long, long, long, long, long, long, long, long}},
+		"AcceptKeys: 3 keys, more than 2":           {Key: long, AcceptKeys: [][]byte{long, long, long}},
 	} {
 		_, err := c.validated()
 		require.ErrorContains(t, err, want)

@@ -1,7 +1,12 @@
 package election
 
-// KeySize is the length of a key, in bytes.
-const KeySize = 32
+const (
+	// KeySize is the length of a key, in bytes.
+	KeySize = 32
+	// MaxKeys is how many keys are accepted at once, at the most: a frame on the segment
+	// has room for so many proofs.
+	MaxKeys = 3
+)
 
 // Keys are the keys for one protocol between the members: the first seals what this
 // member sends, and each opens what others send. Keys are immutable, so a consumer sees
@@ -9,7 +14,7 @@ const KeySize = 32
 // long as they have one key in common.
 type Keys struct{ keys [][KeySize]byte }
 
-// NewKeys returns the keys, or nil if there are none.
+// NewKeys returns the keys, or nil if there are none. Members use the first MaxKeys.
 func NewKeys(keys ...[KeySize]byte) *Keys {
 	if len(keys) == 0 {
 		return nil

@@ -213,9 +213,6 @@ func identity(local *election.Local) (cluster string, err error) {
 	case !utf8.ValidString(cluster):
 		errs = append(errs, fmt.Errorf("cluster name %q is not UTF-8", cluster))
 	}
-	if n := local.KeysFor(keyPurpose).Len(); n > maxKeys {
-		errs = append(errs, fmt.Errorf("%d keys, more than %d", n, maxKeys))
-	}
 	return cluster, errors.Join(errs...)
 }
 

@@ -42,7 +42,7 @@ func New(cfg Config) (*Gossip, error) {
 // members, sorted by name, whenever they or their offers change.
 //
 // The member's and the cluster's name have at most 128 bytes; if the latter is empty, it
-// is "l2vip". The keys for the purpose "gossip", at most eight, encrypt and authenticate
+// is "l2vip". The keys for the purpose "gossip" encrypt and authenticate
 // everything with AES-GCM, and may be replaced at any time; without one, whatever reaches
 // the port may join. Addresses that local.Learned delivers are joined like Config.Peers,
 // but one at which no member has been for five minutes is forgotten, and so are those that

@@ -11,13 +11,9 @@ import (
 	"github.com/l2vip/l2vip/election"
 )
 
-const (
-	// keyPurpose names the keys of the engines among those that follow from the
-	// cluster's secrets.
-	keyPurpose = "gossip"
-	// maxKeys bounds the keys that are accepted at once.
-	maxKeys = 8
-)
+// keyPurpose names the keys of the engines among those that follow from the cluster's
+// secrets.
+const keyPurpose = "gossip"
 
 // keyID names a key in the clear: nothing about the key follows from it.
 type keyID [4]byte
@@ -41,7 +37,7 @@ type ring struct {
 // newRing returns the secrets for the members of a cluster.
 func newRing(cluster string, keys *election.Keys) *ring {
 	r := &ring{from: keys}
-	for i := range min(keys.Len(), maxKeys) {
+	for i := range min(keys.Len(), election.MaxKeys) {
 		s := secret{key: keys.At(i)}
 		copy(s.id[:], s.derive(cluster, "id", len(s.id)))
 		s.id[0] |= 1 // never noKey

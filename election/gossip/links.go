@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/l2vip/l2vip/election"
 )
 
 const (
@@ -187,7 +189,7 @@ func (l *links) choose(r *ring, k *link) *secret {
 func (l *links) sealed(r *ring, k *link, s *secret, kind byte, name string, data []byte) ([]byte, uint64) {
 	aead := l.seal[s.id]
 	if aead == nil {
-		if len(l.seal) >= 2*maxKeys {
+		if len(l.seal) >= 2*election.MaxKeys {
 			clear(l.seal) // of rotations long ago
 		}
 		aead = s.datagrams(l.cluster, l.self, l.instance)
@@ -204,7 +206,7 @@ func (l *links) sealed(r *ring, k *link, s *secret, kind byte, name string, data
 
 // overhead is by how much a datagram is longer than what is sealed in it, at the most.
 func overhead(cluster, sender, receiver string) int {
-	return len(magic) + 2 + 1 + 4*maxKeys + 3 + len(cluster) + len(sender) + len(receiver) + 8 + 8 + tokenSize + sealSize
+	return len(magic) + 2 + 1 + 4*election.MaxKeys + 3 + len(cluster) + len(sender) + len(receiver) + 8 + 8 + tokenSize + sealSize
 }
 
 // take opens a datagram. It returns what was sealed, and whether the instance has just
@@ -259,7 +261,7 @@ func (l *links) take(e *envelope, sealed []byte, b []byte, s *secret, r *ring, f
 		reply, _ = l.sealed(r, l.orNone(k), s, kindChallenge, e.sender, c.append(nil)) // with a key that it knows
 		return nil, false, dropUnproven, reply, place
 	}
-	if len(k.open) >= 2*maxKeys {
+	if len(k.open) >= 2*election.MaxKeys {
 		clear(k.open)
 	}
 	k.open[s.id], k.accepts, k.used = aead, e.ids, now

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/l2vip/l2vip/election"
 )
 
 // What engines send begins with a head in the clear: the magic, the major version, the
@@ -58,7 +60,7 @@ const (
 	finishSize    = 8 + tokenSize + macSize
 
 	// maxHead is the longest head: with all ids and the longest names.
-	maxHead = len(magic) + 2 + 1 + 4*maxKeys + 1 + maxCluster + 1 + maxName + 8
+	maxHead = len(magic) + 2 + 1 + 4*election.MaxKeys + 1 + maxCluster + 1 + maxName + 8
 	// maxHello is the longest hello or reply, without its length.
 	maxHello = maxHead + nonceSize + finishSize
 )
@@ -121,7 +123,7 @@ func parseHead(b []byte, cluster string) (head, []byte, error) {
 	r := reader{rest: b[len(magic)+1:]}
 	h := head{kind: r.byte()}
 	count := int(r.byte())
-	if count == 0 || count > maxKeys {
+	if count == 0 || count > election.MaxKeys {
 		return head{}, nil, errMalformed
 	}
 	for range count {

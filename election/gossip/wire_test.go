@@ -73,7 +73,7 @@ func TestHeadsOfOthers(t *testing.T) {
 	require.ErrorIs(t, err, errCluster)
 	for name, change := range map[string]func(*head){
 		"no keys":       func(h *head) { h.ids = nil },
-		"too many keys": func(h *head) { h.ids = make([]keyID, maxKeys+1) },
+		"too many keys": func(h *head) { h.ids = make([]keyID, election.MaxKeys+1) },
 		"no sender":     func(h *head) { h.sender = "" },
 		"a broken name": func(h *head) { h.sender = "\xff" },
 		"a long name":   func(h *head) { h.sender = strings.Repeat("x", maxName+1) },
