@@ -53,3 +53,19 @@ func TestAcceptKeysAreChecked(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+func TestRunnerSetKeys(t *testing.T) {
+	long := []byte(strings.Repeat("x", 16))
+	r, err := New(Config{Name: "a", Key: long, Membership: Alone})
+	require.NoError(t, err)
+	before := r.config.keyring.Keys("gossip")
+	require.NoError(t, r.SetKeys(long, []byte(strings.Repeat("y", 16))))
+	require.Equal(t, before.At(0), r.config.keyring.Keys("gossip").At(0))
+	require.Equal(t, 2, r.config.keyring.Keys("gossip").Len())
+	require.EqualError(t, r.SetKeys(), "l2vip: SetKeys: no key: the cluster cannot be left without a secret while it runs")
+	require.ErrorContains(t, r.SetKeys(long[:15]), "key 1 is 15 bytes long, fewer than 16")
+
+	r, err = New(Config{Name: "a", Membership: Alone})
+	require.NoError(t, err)
+	require.ErrorContains(t, r.SetKeys(long), "the cluster has no secret, and cannot be given one while it runs")
+}

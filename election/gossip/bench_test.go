@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -129,18 +130,20 @@ func BenchmarkState(b *testing.B) {
 		data, _ := o.AppendBinary(nil)
 		e.told(name, 1, kindOffer, record{name, version{1, 1}, data})
 	}
-	b.Run("join", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			d.MergeRemoteState(d.LocalState(true), true)
-		}
-	})
-	b.Run("repair", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			d.MergeRemoteState(d.LocalState(false), false)
-		}
-	})
+	other := delegate{namedEngine(b, "peer")}
+	for _, name := range append([]string{"self"}, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j") {
+		other.NotifyJoin(peerNode(name))
+	}
+	other.trans.links.met(&greeting{head: head{sender: "self", instance: e.instance}}, simAddr(0), token{3}, token{4})
+	other.started("self", e.instance)
+	for _, join := range []bool{true, false} {
+		b.Run(fmt.Sprintf("join=%t", join), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				other.MergeRemoteState(d.LocalState(join), join)
+			}
+		})
+	}
 }
 
 // BenchmarkDatagram measures one datagram of 200 bytes from one engine to another.

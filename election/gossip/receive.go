@@ -26,7 +26,7 @@ func (e *engine) receive(from string, instance uint64, b []byte, source netip.Ad
 	if stranger && source.Port() != 0 && msg.kind != kindLeave {
 		// It knows this member from before a restart that it has not noticed, or from
 		// others. To wait for its next push/pull would take too long.
-		e.seeds.add(source, time.Now())
+		e.seeds.addSome(source, time.Now())
 	}
 	if !goOn {
 		return

@@ -99,6 +99,16 @@ func (s *seeds) learn(ctx context.Context, addrs <-chan netip.AddrPort) {
 	}
 }
 
+// addSome notes that a member that is not known may be at addr, unless there are many seeds.
+func (s *seeds) addSome(addr netip.AddrPort, now time.Time) {
+	s.mu.Lock()
+	many := len(s.all) >= maxLearned/2
+	s.mu.Unlock()
+	if !many {
+		s.add(addr, now)
+	}
+}
+
 // add notes that another member is said to be at addr.
 func (s *seeds) add(addr netip.AddrPort, now time.Time) {
 	s.mu.Lock()

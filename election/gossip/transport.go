@@ -17,15 +17,6 @@ import (
 	"github.com/l2vip/l2vip/election"
 )
 
-const (
-	// packetSize is the largest datagram that is sent.
-	packetSize = 1400
-	// maxDatagram is the largest datagram that is taken.
-	maxDatagram = 8 << 10
-	// receiveBuffer is what the kernel is asked for, as memberlist does.
-	receiveBuffer = 2 << 20
-)
-
 // transport carries memberlist's messages and those of the engines over a Network. What
 // it hands out is authentic, fresh, and of the member that it names.
 type transport struct {
@@ -36,7 +27,8 @@ type transport struct {
 	current   atomic.Pointer[ring]
 	links     *links
 	guests    guests
-	received  atomic.Int64 // bytes of messages in streams
+	received  atomic.Int64 // bytes of messages in streams that others have opened
+	answered  atomic.Int64 // and in those that this engine has
 	engine    *engine
 	count     *counters
 	log       *slog.Logger
@@ -148,208 +140,6 @@ func (t *transport) ring() *ring {
 	return after
 }
 
-// receive takes datagrams.
-func (t *transport) receive() {
-	buf := make([]byte, 64<<10)
-	retry := retry{ctx: t.tasks.ctx}
-	for {
-		n, from, err := t.sockets.packet.ReadFrom(buf)
-		if err != nil {
-			if t.over(err, "UDP socket") || !retry.pause() {
-				return
-			}
-			continue
-		}
-		retry.reset()
-		if n > 0 { // else it is a probe of the port, which the segment sends
-			t.take(buf[:n], from, time.Now())
-		}
-	}
-}
-
-// take takes one datagram.
-func (t *transport) take(b []byte, source net.Addr, now time.Time) {
-	from := addrPort(source)
-	if len(b) > maxDatagram {
-		t.drop(dropTooLarge, "from", from.Addr())
-		return
-	}
-	e, sealed, err := parseEnvelope(b, t.links.cluster)
-	if err != nil {
-		t.drop(reasonOf(err), "from", from.Addr())
-		return
-	}
-	if e.receiver != t.links.self || e.sender == t.links.self {
-		t.drop(dropMisdirected, "from", from.Addr(), "to", e.receiver)
-		return
-	}
-	r := t.ring()
-	s := r.find(e.ids[0])
-	if s == nil {
-		t.drop(dropKey, "from", from.Addr(), "member", e.sender)
-		return
-	}
-	data, news, why, reply, place := t.links.take(&e, sealed, b, s, r, from)
-	if why != taken {
-		t.drop(why, "from", from.Addr(), "member", e.sender)
-		if reply != nil {
-			_, _ = t.sockets.packet.WriteTo(reply, net.UDPAddrFromAddrPort(place))
-		}
-		return
-	}
-	if news {
-		t.engine.started(e.sender, e.instance)
-	}
-	switch e.kind {
-	case kindChallenge:
-		for _, s := range t.links.challenged(&e, data) {
-			_, _ = t.sockets.packet.WriteTo(t.links.again(r, e.sender, &s), net.UDPAddrFromAddrPort(s.to))
-		}
-	case kindEngine:
-		t.engine.receive(e.sender, e.instance, data, from)
-	case kindMemberlist:
-		if !validPacket(data) {
-			t.drop(dropMalformed, "from", from.Addr(), "member", e.sender)
-			return
-		}
-		select {
-		case t.packets <- &memberlist.Packet{Buf: data, From: source, Timestamp: now}:
-		case <-t.tasks.ctx.Done():
-		}
-	}
-}
-
-// send sends a datagram to a member.
-func (t *transport) send(kind byte, name string, to netip.AddrPort, data []byte) error {
-	if badName(name) != nil {
-		return errors.New("gossip: a datagram to no member")
-	}
-	_, err := t.sockets.packet.WriteTo(t.links.datagram(t.ring(), kind, name, to, data), net.UDPAddrFromAddrPort(to))
-	return err
-}
-
-// sendStream sends a message of the engines to a member, on a stream.
-func (t *transport) sendStream(name string, to netip.AddrPort, message []byte) error {
-	c, err := t.open(name, to, dialTimeout)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	if err := c.send(kindEngine, message); err != nil {
-		return err
-	}
-	_, _ = c.Conn.Read(make([]byte, 1)) // until the other has taken it and closes
-	return nil
-}
-
-// open opens a stream to an address, to a member of that name if it is not empty.
-func (t *transport) open(name string, to netip.AddrPort, timeout time.Duration) (*stream, error) {
-	c, err := t.openOnce(name, to, timeout)
-	if errors.Is(err, errAgain) {
-		c, err = t.openOnce(name, to, timeout)
-	}
-	return c, err
-}
-
-func (t *transport) openOnce(name string, to netip.AddrPort, timeout time.Duration) (*stream, error) {
-	ctx, cancel := context.WithTimeout(t.tasks.ctx, min(timeout, dialTimeout))
-	defer cancel()
-	conn, err := t.network.DialContext(ctx, "tcp", to.String())
-	if err != nil {
-		return nil, err
-	}
-	if !t.track(conn) {
-		_ = conn.Close()
-		return nil, net.ErrClosed
-	}
-	_ = conn.SetDeadline(time.Now().Add(helloTimeout))
-	c, err := t.dial(conn, name, to)
-	if err != nil {
-		t.untrack(conn)
-		_ = conn.Close()
-		return nil, err
-	}
-	c.budget, c.drop, c.closed = &t.received, t.drop, t.closed()
-	_ = conn.SetDeadline(time.Now().Add(streamTimeout)) // memberlist does not always set one
-	return c, nil
-}
-
-// accept takes streams.
-func (t *transport) accept() {
-	retry := retry{ctx: t.tasks.ctx}
-	for {
-		conn, err := t.sockets.listener.Accept()
-		if err != nil {
-			if t.over(err, "TCP listener") || !retry.pause() {
-				return
-			}
-			continue
-		}
-		retry.reset()
-		n := &guest{conn, addrPort(conn.RemoteAddr()).Addr()}
-		if gone := t.guests.arrive(n); gone != nil {
-			t.drop(dropOverloaded, "from", gone.source)
-			_ = gone.Close()
-		}
-		if !t.track(conn) || !t.tasks.spawn(func() { t.serve(n) }) {
-			_ = conn.Close()
-			return
-		}
-	}
-}
-
-// serve says hello on a stream that another engine has opened, receives one message on
-// it, and hands it on.
-func (t *transport) serve(n *guest) {
-	_ = n.SetDeadline(time.Now().Add(helloTimeout))
-	c, err := t.welcome(n.Conn)
-	t.guests.depart(n)
-	if err == nil && !t.guests.admit(c.peer.sender) {
-		t.drop(dropOverloaded, "from", n.source, "member", c.peer.sender)
-		err = errOverloaded
-	}
-	if err != nil {
-		t.untrack(n.Conn)
-		_ = n.Close()
-		return
-	}
-	c.budget, c.drop, c.closed = &t.received, t.drop, t.closed()
-	_ = n.SetDeadline(time.Now().Add(streamTimeout))
-	kind, message, err := c.receive()
-	switch {
-	case err != nil:
-		_ = t.refuse(n.Conn, err)
-	case kind == kindEngine:
-		if c.standing == fine {
-			t.engine.receive(c.peer.sender, c.peer.instance, message, netip.AddrPortFrom(n.source, 0))
-		}
-	case kind == kindMemberlist && c.passes(message):
-		c.unread = message
-		select {
-		case t.streams <- c:
-			return
-		case <-t.tasks.ctx.Done():
-		}
-	default:
-		_ = t.refuse(n.Conn, errMalformed)
-	}
-	_ = c.Close()
-}
-
-// closed returns what a stream calls when it is closed, which is done once.
-func (t *transport) closed() func(*stream) {
-	var once sync.Once
-	return func(c *stream) {
-		once.Do(func() {
-			t.received.Add(-c.held)
-			t.untrack(c.Conn)
-			if !c.dialled {
-				t.guests.leave(c.peer.sender)
-			}
-		})
-	}
-}
-
 // over reports whether err ends a socket for good, and tells Run if that was not
 // wanted.
 func (t *transport) over(err error, what string) bool {
@@ -363,23 +153,14 @@ func (t *transport) over(err error, what string) bool {
 	return true
 }
 
-// retry paces a loop whose socket fails.
-type retry struct {
-	ctx  context.Context
-	wait time.Duration
-}
-
-func (r *retry) reset() { r.wait = 0 }
-
-// pause waits longer each time, and reports whether to go on.
-func (r *retry) pause() bool {
-	r.wait = min(max(2*r.wait, time.Millisecond), 100*time.Millisecond)
-	timer := time.NewTimer(r.wait)
+// pause waits after a failure of a socket, and reports whether to go on.
+func (t *transport) pause() bool {
+	timer := time.NewTimer(10 * time.Millisecond)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-r.ctx.Done():
+	case <-t.tasks.ctx.Done():
 		return false
 	}
 }
