@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/l2vip/l2vip/announce"
@@ -30,6 +32,7 @@ type loop struct {
 	origin   time.Duration // times count from there
 	lease    lease
 	learned  chan netip.AddrPort // where other members can be joined
+	beating  names               // of which beats arrive
 	told     told
 	synced   syncing
 	deadline time.Duration // when time alone changes something; zero for never
@@ -44,6 +47,23 @@ type told struct {
 	assigned    bool
 	state       segment.State
 	held        int
+}
+
+// names is a set of members that one goroutine replaces and any reads.
+type names struct {
+	set atomic.Pointer[map[string]bool]
+}
+
+func (n *names) has(name string) bool {
+	set := n.set.Load()
+	return set != nil && (*set)[name]
+}
+
+// replace replaces the set, if it has changed.
+func (n *names) replace(set map[string]bool) {
+	if former := n.set.Load(); former == nil || !maps.Equal(*former, set) {
+		n.set.Store(&set)
+	}
 }
 
 // syncing is the exchange with the membership.
@@ -125,7 +145,7 @@ func (l *loop) start(ctx context.Context) {
 	c.announcer, c.membership, c.segment, c.background = newGroup(ctx), newGroup(ctx), newGroup(ctx), newGroup(ctx)
 	local := election.Local{
 		Name: l.config.Name, Instance: l.settings.Instance, Cluster: l.config.Cluster,
-		Keys: l.config.keyring.Keys, Learned: l.learned,
+		Keys: l.config.keyring.Keys, Beats: l.beating.has, Learned: l.learned,
 	}
 	l.part(c.announcer, "announce", func(ctx context.Context) error {
 		return l.config.Announcer.Run(ctx, func(f announce.Facts) { l.inbox.change(func() { l.inbox.facts = &f }) })
@@ -308,6 +328,13 @@ func (l *loop) tellSegment(in core.Input, out core.Output, lease time.Duration) 
 		state.Valid, state.Sent, state.Stations = l.lease.valid, l.lease.beaten, l.stations
 		l.config.Segment.Set(state)
 	}
+	beating := make(map[string]bool, len(in.Segment.Peers))
+	for i := range in.Segment.Peers {
+		if p := &in.Segment.Peers[i]; slices.ContainsFunc(p.Rows, func(r segment.Row) bool { return r.State == segment.Up }) {
+			beating[p.Node] = true
+		}
+	}
+	l.beating.replace(beating)
 	for i := range in.Segment.Peers {
 		if addr, err := netip.ParseAddrPort(in.Segment.Peers[i].Membership); err == nil {
 			select {

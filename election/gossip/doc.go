@@ -108,5 +108,6 @@
 // it may have been stopped, and not know yet that it lost what it held. It is
 // asked for its offer, calls report, and what is published then counts.
 //
-// All times scale with Config.ProbeInterval.
+// All times scale with Config.ProbeInterval. A member whose beats arrive on a segment is
+// probed once a second only, and as often as the others from the moment when they stop.
 package gossip

@@ -93,7 +93,7 @@ func (e *engine) config() *memberlist.Config {
 	ml.TCPTimeout = streamTimeout
 	ml.ProbeInterval = cfg.ProbeInterval
 	ml.ProbeTimeout = cfg.probeTimeout()
-	ml.GossipInterval = cfg.ProbeInterval / 2 // oftener wakes more, and was not measured to notice sooner
+	ml.GossipInterval = cfg.ProbeInterval // oftener wakes more, and was not measured to notice sooner
 	ml.GossipToTheDeadTime = memory
 	ml.SuspicionMult = suspicionMult
 	ml.SuspicionMaxTimeoutMult = suspicionMaxMult
@@ -118,7 +118,7 @@ func (e *engine) run(ctx context.Context, local *election.Local) error {
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	trans, err := newTransport(ctx, cfg, advertise, e, func() *election.Keys { return local.KeysFor(keyPurpose) })
+	trans, err := newTransport(ctx, cfg, advertise, e, local)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ type transport struct {
 	keys      func() *election.Keys
 	current   atomic.Pointer[ring]
 	links     *links
+	vouching  vouching
 	guests    guests
 	received  atomic.Int64 // bytes of messages in streams that others have opened
 	answered  atomic.Int64 // and in those that this engine has
@@ -79,7 +80,7 @@ func (t *tasks) end() {
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
 // newTransport opens the sockets, on the goroutine of its caller.
-func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *engine, keys func() *election.Keys) (*transport, error) {
+func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *engine, local *election.Local) (*transport, error) {
 	host := ""
 	if cfg.Address.IsValid() {
 		host = cfg.Address.String()
@@ -98,7 +99,7 @@ func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *eng
 		_ = s.SetReadBuffer(receiveBuffer) // the default does too, only less well
 	}
 	t := &transport{
-		network: cfg.Network, advertise: netip.AddrPortFrom(advertise, uint16(cfg.Port)), keys: keys,
+		network: cfg.Network, advertise: netip.AddrPortFrom(advertise, uint16(cfg.Port)), keys: func() *election.Keys { return local.KeysFor(keyPurpose) },
 		links: newLinks(e.cluster, e.self, e.instance, e.gossip.clock), guests: guests{names: make(map[string]int)},
 		engine: e, count: e.count, log: e.log.Logger,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
@@ -107,8 +108,8 @@ func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *eng
 			conns: make(map[net.Conn]struct{}), own: make(map[netip.AddrPort]bool),
 		},
 	}
-	t.links.located = e.located
-	t.current.Store(newRing(e.cluster, keys()))
+	t.links.located, t.vouching.beats = e.located, local.Beats
+	t.current.Store(newRing(e.cluster, t.keys()))
 	t.tasks.ctx, t.tasks.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return t, nil
 }
@@ -190,7 +191,7 @@ func (t *transport) WriteTo([]byte, string) (time.Time, error) {
 // WriteToAddress implements [memberlist.NodeAwareTransport].
 func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
 	to, err := netip.ParseAddrPort(addr.Addr)
-	if err == nil {
+	if now := time.Now(); err == nil && !t.vouch(b, addr.Name, now) {
 		err = t.send(kindMemberlist, addr.Name, to, b)
 	}
 	return time.Now(), err
