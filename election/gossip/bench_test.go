@@ -124,7 +124,7 @@ func BenchmarkState(b *testing.B) {
 	for i := range 10 {
 		name := string(rune('a' + i))
 		d.NotifyJoin(peerNode(name))
-		e.trans.links.met(&greeting{head: head{sender: name, instance: 1}}, simAddr(1), token{3}, token{4})
+		e.trans.links.noteProven(&greeting{head: head{sender: name, instance: 1}}, simAddr(1), token{3}, token{4})
 		o := largeOffer(1, 1000)
 		o.Node, o.Instance = name, 1
 		data, _ := o.AppendBinary(nil)
@@ -134,7 +134,7 @@ func BenchmarkState(b *testing.B) {
 	for _, name := range append([]string{"self"}, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j") {
 		other.NotifyJoin(peerNode(name))
 	}
-	other.trans.links.met(&greeting{head: head{sender: "self", instance: e.instance}}, simAddr(0), token{3}, token{4})
+	other.trans.links.noteProven(&greeting{head: head{sender: "self", instance: e.instance}}, simAddr(0), token{3}, token{4})
 	other.started("self", e.instance)
 	for _, join := range []bool{true, false} {
 		b.Run(fmt.Sprintf("join=%t", join), func(b *testing.B) {

@@ -65,8 +65,8 @@ func (t *transport) accept() {
 			}
 			continue
 		}
-		n := &guest{conn, addrPort(conn.RemoteAddr()).Addr()}
-		if gone := t.guests.arrive(n); gone != nil {
+		n := &inboundConn{conn, addrPort(conn.RemoteAddr()).Addr()}
+		if gone := t.inbound.arrive(n); gone != nil {
 			t.drop(dropOverloaded, "from", gone.source)
 			_ = gone.Close()
 		}
@@ -79,17 +79,17 @@ func (t *transport) accept() {
 
 // serve says hello on a stream that another engine has opened, receives one message on
 // it, and hands it on.
-func (t *transport) serve(n *guest) {
+func (t *transport) serve(n *inboundConn) {
 	_ = n.SetDeadline(time.Now().Add(helloTimeout))
 	c, err := t.welcome(n.Conn)
-	t.guests.depart(n)
+	t.inbound.depart(n)
 	if err == nil {
-		c.guest = c.peer.sender
+		c.countedAs = c.peer.sender
 		if !t.current.Load().keyed() {
-			c.guest = n.source.String() // names cost nothing
+			c.countedAs = n.source.String() // names cost nothing
 		}
 	}
-	if err == nil && !t.guests.admit(c.guest) {
+	if err == nil && !t.inbound.admit(c.countedAs) {
 		t.drop(dropOverloaded, "from", n.source, "member", c.peer.sender)
 		err = errOverloaded
 	}
@@ -129,7 +129,7 @@ func (t *transport) closed() func(*stream) {
 			c.budget.Add(-c.held)
 			t.untrack(c.Conn)
 			if !c.dialled {
-				t.guests.leave(c.guest)
+				t.inbound.leave(c.countedAs)
 			}
 		})
 	}

@@ -57,11 +57,11 @@ func (t *transport) take(b []byte, source net.Addr, now time.Time) {
 		t.drop(dropKey, "from", from.Addr(), "member", e.sender)
 		return
 	}
-	data, news, why, reply, place := t.links.take(&e, sealed, b, s, r, from)
+	data, news, why, reply, where := t.links.take(&e, sealed, b, s, r, from)
 	if why != taken {
 		t.drop(why, "from", from.Addr(), "member", e.sender)
 		if reply != nil {
-			_, _ = t.sockets.packet.WriteTo(reply, net.UDPAddrFromAddrPort(place))
+			_, _ = t.sockets.packet.WriteTo(reply, net.UDPAddrFromAddrPort(where))
 		}
 		return
 	}

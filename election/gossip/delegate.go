@@ -56,7 +56,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	m := d.table.join(n)
 	d.table.started(m, instance, now)
 	m.ask(now)
-	m.owes[d.self] = struct{}{}
+	m.outbox[d.self] = struct{}{}
 	d.changed()
 	d.mu.Unlock()
 	d.count.joins.Add(1)

@@ -23,14 +23,14 @@ func quietEngine(t testing.TB) *engine {
 	e.trans = &transport{
 		links: newLinks(defaultCluster, "self", e.instance, time.Now), engine: e, count: e.count, log: e.log.Logger,
 		keys: func() *election.Keys { return nil }, sockets: sockets{packet: new(sink), own: make(map[netip.AddrPort]bool)},
-		packets: make(chan *memberlist.Packet, 100), guests: guests{names: make(map[string]int)},
+		packets: make(chan *memberlist.Packet, 100), inbound: inbound{names: make(map[string]int)},
 	}
 	e.trans.links.located = e.located
 	e.trans.current.Store(newRing(defaultCluster, nil))
 	e.trans.tasks.ctx = t.Context()
 	e.trans.tasks.end() // no goroutines
 	delegate{e}.NotifyJoin(peerNode("other"))
-	e.trans.links.met(&greeting{head: head{sender: "other", instance: 1, ids: []keyID{noKey}}}, simAddr(0), token{1}, token{2})
+	e.trans.links.noteProven(&greeting{head: head{sender: "other", instance: 1, ids: []keyID{noKey}}}, simAddr(0), token{1}, token{2})
 	e.started("other", 1)
 	return e
 }
@@ -117,7 +117,7 @@ func (e *engine) told(from string, instance uint64, k kind, records ...record) {
 func TestNobodySpeaksForAnother(t *testing.T) {
 	e := quietEngine(t)
 	delegate{e}.NotifyJoin(peerNode("liar"))
-	e.trans.links.met(&greeting{head: head{sender: "liar", instance: 5}}, simAddr(1), token{3}, token{4})
+	e.trans.links.noteProven(&greeting{head: head{sender: "liar", instance: 5}}, simAddr(1), token{3}, token{4})
 	e.told("other", 1, kindOffer, offerRecord("other", version{1, 1}, 1))
 	require.EqualValues(t, 1, e.has("other"))
 
@@ -158,7 +158,7 @@ func TestOffersAreBoundedTogether(t *testing.T) {
 		require.Less(t, i, maxMembers)
 		name := fmt.Sprint("m", i)
 		delegate{e}.NotifyJoin(peerNode(name))
-		e.trans.links.met(&greeting{head: head{sender: name, instance: 1}}, simAddr(1), token{3}, token{4})
+		e.trans.links.noteProven(&greeting{head: head{sender: name, instance: 1}}, simAddr(1), token{3}, token{4})
 		o.Node = name
 		data, _ := o.AppendBinary(nil)
 		e.told(name, 1, kindOffer, record{name, version{1, 1}, data})

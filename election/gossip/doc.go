@@ -14,7 +14,7 @@
 //	            ▼                      │
 //	┌──────────────────────────────────────────────┐
 //	│ engine: a loop that encodes, sends, reports  │◄── Sync: exchange with a live member
-//	│ table:  members, their offers, what is owed  │◄── seeds: join, and join again
+//	│ table:  members, their offers, outboxes      │◄── seeds: join, and join again
 //	└───▲──────────────────────────────┬───────────┘
 //	    │ delegate                     │ offers, requests
 //	┌───┴─────────────────────────┐    │
@@ -58,9 +58,9 @@
 // Each datagram is sealed for its receiver under a key that follows from the cluster's
 // secret, the sender's name and its instance, with a counter that comes once. It shows a
 // token that the receiver gave the sender; what shows none is answered with a challenge,
-// no larger than itself but for a few bytes and at most 50 times a second, at the place
+// no larger than itself but for a few bytes and at most 50 times a second, at the address
 // where the member is known. Streams begin with a fresh number of each side, and give the
-// tokens for datagrams along. So what was recorded is of no use, to nobody and never. See
+// tokens for datagrams along. So what was recorded is of no use, whoever sends it. See
 // wire.go for the bytes.
 //
 // An instance is the wall clock at the start, in nanoseconds. One that has proven itself
@@ -76,7 +76,7 @@
 //
 // # Without a secret
 //
-// The same is done with a key that everybody knows. A host that reaches the port may join
+// The same is done with a key that is public. A host that reaches the port may join
 // as a member of its own, and what it says then is believed: it may offer to hold an
 // address, or say of others that they are dead, which they deny. It may take the name of a
 // member that is not there. It cannot speak in the name of a member that is, unless it

@@ -275,7 +275,7 @@ func (e *engine) raise(known uint64) bool {
 	defer e.mu.Unlock()
 	e.instance, e.raised = own, time.Now()
 	for _, m := range e.table.all() {
-		m.owes[e.self] = struct{}{}
+		m.outbox[e.self] = struct{}{}
 	}
 	e.wake()
 	return true

@@ -18,8 +18,8 @@ const keyPurpose = "gossip"
 // keyID names a key in the clear: nothing about the key follows from it.
 type keyID [4]byte
 
-// noKey names the key that everybody knows. The engines of a cluster without a secret
-// use it, so that nothing differs for them but who can know the key.
+// noKey names the public key. The engines of a cluster without a secret
+// use it: all else is the same for them.
 var noKey keyID
 
 // secret is one of the cluster's keys, and its name.

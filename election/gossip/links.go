@@ -86,7 +86,7 @@ func newLinks(cluster, self string, instance uint64, clock func() time.Time) *li
 		cookie: make([]byte, sha256.Size), names: make(map[string]*link), seal: make(map[keyID]cipher.AEAD), sources: make(map[netip.Addr]int),
 	}
 	_, _ = rand.Read(l.cookie) // never fails
-	// Who cannot see the datagrams does not guess their counters, either.
+	// A host that cannot see the datagrams cannot guess their counters either.
 	var start [8]byte
 	_, _ = rand.Read(start[2:])
 	l.counter = binary.BigEndian.Uint64(start[:])
@@ -211,7 +211,7 @@ func overhead(cluster, sender, receiver string) int {
 
 // take opens a datagram. It returns what was sealed, and whether the instance has just
 // proven itself; or why it is not taken. If reply is not nil it is a challenge for the
-// place to.
+// address to.
 func (l *links) take(e *envelope, sealed []byte, b []byte, s *secret, r *ring, from netip.AddrPort) (data []byte, news bool, why reason, reply []byte, to netip.AddrPort) {
 	now := time.Now()
 	l.mu.Lock()
@@ -240,15 +240,15 @@ func (l *links) take(e *envelope, sealed []byte, b []byte, s *secret, r *ring, f
 	if e.kind == kindChallenge {
 		return data, false, taken, nil, to // what it answers is its proof
 	}
-	place := from
+	where := from
 	if addr, live := l.located(e.sender); live {
-		// Not to where somebody says that the member is now.
-		place = addr
+		// Not to the source: another host may say that it is the member.
+		where = addr
 	}
 	switch {
 	case known && slices.Contains(k.tokens[:], e.token) && e.token != (token{}):
 		k.shown = true
-	case l.isFresh(e.token, e.sender, e.instance, place):
+	case l.isFresh(e.token, e.sender, e.instance, where):
 		news = !known
 		k = l.link(e.sender, now)
 		k.prove(e.instance, from.Addr(), e.token)
@@ -257,15 +257,15 @@ func (l *links) take(e *envelope, sealed []byte, b []byte, s *secret, r *ring, f
 		if !l.mayChallenge(from.Addr(), now) {
 			return nil, false, dropOverloaded, nil, to
 		}
-		c := challenge{l.token(e.sender, e.instance, place, now), e.instance, e.counter}
+		c := challenge{l.token(e.sender, e.instance, where, now), e.instance, e.counter}
 		reply, _ = l.sealed(r, l.orNone(k), s, kindChallenge, e.sender, c.append(nil)) // with a key that it knows
-		return nil, false, dropUnproven, reply, place
+		return nil, false, dropUnproven, reply, where
 	}
 	if len(k.open) >= 2*election.MaxKeys {
 		clear(k.open)
 	}
 	k.open[s.id], k.accepts, k.used = aead, e.ids, now
-	k.mark(e.counter)
+	k.note(e.counter)
 	return data, news, taken, nil, to
 }
 
@@ -309,29 +309,29 @@ func (l *links) again(r *ring, name string, s *sent) []byte {
 	return b
 }
 
-// token returns what an instance of a name is to show, if it is at that place.
-func (l *links) token(name string, instance uint64, place netip.AddrPort, now time.Time) token {
-	return l.tokenOf(name, instance, place, int64(now.Sub(l.began)/tokenAge))
+// token returns what an instance of a name is to show, if it is at that address.
+func (l *links) token(name string, instance uint64, where netip.AddrPort, now time.Time) token {
+	return l.tokenOf(name, instance, where, int64(now.Sub(l.began)/tokenAge))
 }
 
-func (l *links) tokenOf(name string, instance uint64, place netip.AddrPort, age int64) token {
+func (l *links) tokenOf(name string, instance uint64, where netip.AddrPort, age int64) token {
 	mac := hmac.New(sha256.New, l.cookie)
 	var numbers [16]byte
 	binary.BigEndian.PutUint64(numbers[:], instance)
 	binary.BigEndian.PutUint64(numbers[8:], uint64(age))
 	mac.Write(numbers[:])
-	mac.Write([]byte(place.String() + "\x00" + name))
+	mac.Write([]byte(where.String() + "\x00" + name))
 	return token(mac.Sum(nil)[:tokenSize])
 }
 
-// isFresh reports whether a token was given lately, for that place.
-func (l *links) isFresh(t token, name string, instance uint64, place netip.AddrPort) bool {
+// isFresh reports whether a token was given lately, for that address.
+func (l *links) isFresh(t token, name string, instance uint64, where netip.AddrPort) bool {
 	if t == (token{}) {
 		return false
 	}
 	age := int64(time.Since(l.began) / tokenAge)
 	for _, a := range []int64{age, age - 1} {
-		want := l.tokenOf(name, instance, place, a)
+		want := l.tokenOf(name, instance, where, a)
 		if hmac.Equal(t[:], want[:]) {
 			return true
 		}
@@ -353,7 +353,7 @@ func (l *links) mayChallenge(source netip.Addr, now time.Time) bool {
 	return true
 }
 
-// The outcomes of judge.
+// The outcomes of classify.
 type standing int
 
 const (
@@ -362,12 +362,12 @@ const (
 	namesake           // it has this engine's name
 	outdated           // a later instance of the name has proven itself
 	future             // too far ahead
-	contested          // the name is a live member's, at another place
+	contested          // the name is a live member's, at another address
 )
 
-// judge returns what to think of an instance of a name that proves itself on a stream
+// classify returns what to think of an instance of a name that proves itself on a stream
 // from or to a source and shows a token, and the latest instance that has done so before.
-func (l *links) judge(h *head, source netip.Addr, keyed bool, shows token) (known uint64, s standing) {
+func (l *links) classify(h *head, source netip.Addr, keyed bool, shows token) (known uint64, s standing) {
 	name, instance := h.sender, h.instance
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -391,7 +391,7 @@ func (l *links) judge(h *head, source netip.Addr, keyed bool, shows token) (know
 	case k.instance != 0 && instance > k.instance && elsewhere:
 		s = contested
 	case instance == k.instance && !keyed && elsewhere && k.source != source && (shows == token{} || !slices.Contains(k.tokens[:], shows)):
-		s = contested // nothing but its place and the token tells it from a stranger
+		s = contested // nothing but its address and the token tells it from a stranger
 	}
 	return k.instance, s
 }
@@ -406,9 +406,9 @@ func (l *links) givenBy(h *head) token {
 	return token{}
 }
 
-// met notes that an instance of a name has proven itself on a stream, what it is to show
+// noteProven notes that an instance of a name has proven itself on a stream, what it is to show
 // in its datagrams, and what this engine is to show. It reports whether it is news.
-func (l *links) met(g *greeting, source netip.Addr, itShows, weShow token) (news bool) {
+func (l *links) noteProven(g *greeting, source netip.Addr, itShows, weShow token) (news bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.link(g.sender, time.Now())
@@ -447,8 +447,8 @@ func (k *link) repeated(counter uint64) bool {
 	return k.highest-counter >= window || k.seen[counter%window]
 }
 
-// mark notes a counter that has come.
-func (k *link) mark(counter uint64) {
+// note notes a counter that has come.
+func (k *link) note(counter uint64) {
 	if counter > k.highest {
 		for i := k.highest + 1; i < counter && i <= k.highest+window; i++ {
 			k.seen[i%window] = false

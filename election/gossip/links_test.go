@@ -60,9 +60,9 @@ func TestFirstDatagramIsNotLost(t *testing.T) {
 			sent = append(sent, from.datagram(r, kindEngine, "to", there, []byte("hello")))
 		}
 		last := sent[len(sent)-1]
-		_, why, challenge, place := to.arrives(r, last, here)
+		_, why, challenge, where := to.arrives(r, last, here)
 		require.Equal(t, dropUnproven, why)
-		require.Equal(t, here, place)
+		require.Equal(t, here, where)
 		require.LessOrEqual(t, len(challenge), len(last)+challengeSize, "no amplification")
 		require.Empty(t, to.names, "a stranger makes no memory")
 		require.Zero(t, to.proven("from"))
@@ -133,11 +133,11 @@ func TestSpoofedInstance(t *testing.T) {
 	spoof, _ := pair(nil)
 	spoof.instance = uint64(time.Now().Add(ahead - time.Minute).UnixNano())
 	sent := spoof.datagram(r, kindEngine, "to", simEndpoint(1), nil)
-	_, why, challenge, place := to.arrives(r, sent, away)
+	_, why, challenge, where := to.arrives(r, sent, away)
 	require.Equal(t, dropUnproven, why)
-	require.Equal(t, home, place, "the challenge goes to the member")
+	require.Equal(t, home, where, "the challenge goes to the member")
 	require.Empty(t, member.answer(r, challenge), "which has not sent that")
-	// Even one that overhears the challenge is not believed at its own place.
+	// Even one that overhears the challenge is not believed at its own where.
 	token := to.token("from", spoof.instance, away, time.Now())
 	spoof.link("to", time.Now()).given = token
 	_, why, _, _ = to.arrives(r, spoof.datagram(r, kindEngine, "to", simEndpoint(1), nil), away)
@@ -154,9 +154,9 @@ func TestSpoofedInstance(t *testing.T) {
 	spoof.instance = member.instance
 	clear(spoof.seal)
 	spoof.counter = 1 << 62
-	_, why, _, place = to.arrives(r, spoof.datagram(r, kindEngine, "to", simEndpoint(1), nil), away)
+	_, why, _, where = to.arrives(r, spoof.datagram(r, kindEngine, "to", simEndpoint(1), nil), away)
 	require.Equal(t, dropUnproven, why)
-	require.Equal(t, home, place)
+	require.Equal(t, home, where)
 	_, why, _, _ = to.arrives(r, member.datagram(r, kindEngine, "to", simEndpoint(1), nil), home)
 	require.Equal(t, taken, why)
 
@@ -167,14 +167,14 @@ func TestSpoofedInstance(t *testing.T) {
 		member.instance + 1: contested,
 		uint64(time.Now().Add(ahead + time.Minute).UnixNano()): future,
 	} {
-		_, s := to.judge(&head{sender: "from", instance: instance}, away.Addr(), false, [tokenSize]byte{})
+		_, s := to.classify(&head{sender: "from", instance: instance}, away.Addr(), false, [tokenSize]byte{})
 		require.Equal(t, want, s)
 	}
 	for _, source := range []netip.AddrPort{home, away} {
-		_, s := to.judge(&head{sender: "from", instance: member.instance}, source.Addr(), false, member.names["to"].given)
+		_, s := to.classify(&head{sender: "from", instance: member.instance}, source.Addr(), false, member.names["to"].given)
 		require.Equal(t, fine, s, "a host may dial from several addresses")
 	}
-	_, s := to.judge(&head{sender: "from", instance: member.instance + 1}, home.Addr(), false, [tokenSize]byte{})
+	_, s := to.classify(&head{sender: "from", instance: member.instance + 1}, home.Addr(), false, [tokenSize]byte{})
 	require.Equal(t, fine, s, "it starts again")
 }
 
@@ -203,7 +203,7 @@ func TestNamesAreBounded(t *testing.T) {
 	_, to := pair(nil)
 	to.located = func(name string) (netip.AddrPort, bool) { return simEndpoint(0), name == "m0" }
 	for i := range 2 * maxLinks {
-		to.met(&greeting{head: head{sender: fmt.Sprint("m", i), instance: 1}}, simAddr(0), token{1}, token{2})
+		to.noteProven(&greeting{head: head{sender: fmt.Sprint("m", i), instance: 1}}, simAddr(0), token{1}, token{2})
 	}
 	require.Len(t, to.names, maxLinks)
 	require.NotZero(t, to.proven("m0"), "a live member is not forgotten")
@@ -214,13 +214,13 @@ func TestWindow(t *testing.T) {
 	k := new(link)
 	for _, c := range []uint64{5000, 5001, 5003, 5000 + window, 7000, 7000 - window + 1} {
 		require.False(t, k.repeated(c), c)
-		k.mark(c)
+		k.note(c)
 		require.True(t, k.repeated(c), c)
 	}
 	require.True(t, k.repeated(7000-window), "too old")
 	require.False(t, k.repeated(6999))
 	require.False(t, k.repeated(7000-window+2))
-	k.mark(1<<64 - 1)
+	k.note(1<<64 - 1)
 	require.True(t, k.repeated(7000))
 	require.False(t, k.repeated(1<<64-2))
 }

@@ -11,7 +11,7 @@ import (
 
 // A message between two engines is fields in the terms of Protocol Buffers. Fields and
 // kinds that are not known are skipped; what cannot be understood without them takes a
-// new major version. Who sends it is told by what it travels in.
+// new major version. The sender is told by what it travels in.
 //
 //	message Message {
 //	  uint32 kind = 1;

@@ -72,7 +72,7 @@ func (e *engine) note(from string, msg *message) (goOn, stranger bool) {
 		}
 		for _, name := range msg.wants {
 			if name == e.self || e.table.alive(name) != nil {
-				sender.owes[name] = struct{}{}
+				sender.outbox[name] = struct{}{}
 			}
 		}
 		e.wake()

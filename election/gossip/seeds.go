@@ -41,7 +41,7 @@ type seeds struct {
 	all     []*seed
 	trying  int             // learned ones
 	joined  bool            // one was joined, or each configured one has failed once
-	waiting []chan struct{} // closed when none is owed an attempt
+	waiting []chan struct{} // closed when none is due for an attempt
 }
 
 // seed is one of them.
@@ -54,7 +54,7 @@ type seed struct {
 	trying  bool
 	ended   bool // an attempt has
 	failed  bool // the last one that has
-	owed    bool // an attempt, to seek
+	due     bool // seek waits for an attempt
 }
 
 func newSeeds(e *engine, peers []peer) *seeds {
@@ -166,7 +166,7 @@ func (s *seeds) due(now time.Time) (due []*seed, pause time.Duration) {
 	for _, d := range s.all {
 		missing := len(d.addrs) == 0 || len(s.engine.missing(d.addrs)) > 0
 		if !missing {
-			d.seen, d.ended, d.owed = now, true, d.owed && d.trying
+			d.seen, d.ended, d.due = now, true, d.due && d.trying
 		}
 		if d.learned && !d.trying && (s.engine.trans.isOwn(d.addr) || now.Sub(d.seen) > learnedMemory) {
 			continue
@@ -203,13 +203,13 @@ func (s *seeds) due(now time.Time) (due []*seed, pause time.Duration) {
 }
 
 // settle lets report be called once a seed was joined, or each configured one was tried,
-// and lets Sync go on once it is owed nothing. The lock is held.
+// and lets Sync go on once no seed is due for an attempt. The lock is held.
 func (s *seeds) settle(joined bool) {
 	if !s.joined && (joined || !slices.ContainsFunc(s.all, func(d *seed) bool { return !d.learned && !d.ended })) {
 		s.joined = true
 		s.engine.nowJoined()
 	}
-	if !slices.ContainsFunc(s.all, func(d *seed) bool { return d.owed }) {
+	if !slices.ContainsFunc(s.all, func(d *seed) bool { return d.due }) {
 		for _, w := range s.waiting {
 			close(w)
 		}
@@ -241,7 +241,7 @@ func (s *seeds) try(ctx context.Context, d *seed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d.addrs, d.trying, d.ended, d.failed = addrs, false, true, err != nil || d.failed && !ok
-	d.owed = d.owed && d.tried.IsZero()
+	d.due = d.due && d.tried.IsZero()
 	if d.learned {
 		s.trying--
 	}
@@ -256,7 +256,7 @@ func (s *seeds) seek() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range s.all {
-		d.tried, d.owed = time.Time{}, true
+		d.tried, d.due = time.Time{}, true
 	}
 	s.waiting = append(s.waiting, done)
 	s.wake()

@@ -67,7 +67,7 @@ func (e *engine) encode() {
 	defer e.mu.Unlock()
 	p.data = data
 	for _, m := range e.table.all() {
-		m.owes[e.self] = struct{}{}
+		m.outbox[e.self] = struct{}{}
 	}
 }
 
@@ -95,7 +95,7 @@ type packet struct {
 	msg  []byte
 }
 
-// send sends the members what they are owed, and asks for what is missing. It returns
+// send sends the members what their outboxes have, and asks for what is missing. It returns
 // when to look again.
 func (e *engine) send() time.Time {
 	now := time.Now()
@@ -104,7 +104,7 @@ func (e *engine) send() time.Time {
 	e.mu.Lock()
 	e.table.forget(now)
 	for _, m := range e.table.all() {
-		packets = append(packets, e.pay(m)...)
+		packets = append(packets, e.emptyOutbox(m)...)
 		if !m.missing() {
 			continue
 		}
@@ -139,20 +139,20 @@ func (e *engine) askFor(m *member) []packet {
 	return append(packets, packet{m.name, m.addr, request.append(nil)})
 }
 
-// pay returns the small offers that a member is owed, and lets a goroutine send the large
+// emptyOutbox returns the small offers in a member's outbox, and lets a goroutine send the large
 // ones. The lock is held.
-func (e *engine) pay(m *member) []packet {
+func (e *engine) emptyOutbox(m *member) []packet {
 	var packets []packet
-	for name := range m.owes {
+	for name := range m.outbox {
 		msg := e.offerOf(name)
 		if msg == nil {
-			delete(m.owes, name)
+			delete(m.outbox, name)
 		} else if len(msg)+overhead(e.cluster, e.self, m.name) <= packetSize {
-			delete(m.owes, name)
+			delete(m.outbox, name)
 			packets = append(packets, packet{m.name, m.addr, msg})
 		}
 	}
-	if len(m.owes) > 0 && !m.streaming && e.senders < maxSenders {
+	if len(m.outbox) > 0 && !m.streaming && e.senders < maxSenders {
 		if m.streaming = e.trans.tasks.spawn(func() { e.stream(m) }); m.streaming {
 			e.senders++
 		}
@@ -171,14 +171,14 @@ func (e *engine) offerOf(name string) []byte {
 	return msg.append(make([]byte, 0, len(r.data)+maxName+64))
 }
 
-// stream sends a member the large offers that it is owed, always the newest. What cannot
+// stream sends a member the large offers in its outbox, always the newest. What cannot
 // be sent is repaired by the next push/pull.
 func (e *engine) stream(m *member) {
 	for {
 		e.mu.Lock()
 		var msg []byte
-		for name := range m.owes {
-			delete(m.owes, name)
+		for name := range m.outbox {
+			delete(m.outbox, name)
 			if msg = e.offerOf(name); msg != nil {
 				break
 			}

@@ -45,25 +45,25 @@ var (
 // and what is read are messages, each checked before any of it is handed out.
 type stream struct {
 	net.Conn
-	peer     greeting
-	standing standing // fine or contested
-	dialled  bool
-	guest    string // under which it counts, if it is not dialled
-	out, in  cipher.AEAD
-	sent     uint64 // frames
-	taken    uint64
-	unread   []byte
-	budget   *atomic.Int64 // of all streams
-	held     int64         // of it
-	closed   func(*stream)
-	drop     func(reason, ...any)
+	peer      greeting
+	standing  standing // fine or contested
+	dialled   bool
+	countedAs string // under which it counts, if it is not dialled
+	out, in   cipher.AEAD
+	sent      uint64 // frames
+	taken     uint64
+	unread    []byte
+	budget    *atomic.Int64 // of all streams
+	held      int64         // of it
+	closed    func(*stream)
+	drop      func(reason, ...any)
 }
 
 // schedule is what both sides of a stream derive from their hellos.
 type schedule struct {
 	replyMAC, finishMAC    []byte
 	dialOut, listenOut     []byte // keys of frames, by their sender
-	dialToken, listenToken token  // for datagrams, by who shows them
+	dialToken, listenToken token  // for datagrams, by the side that shows them
 }
 
 // newSchedule derives it. said is all of both hellos but the authentication.
@@ -141,7 +141,7 @@ func (t *transport) dial(conn net.Conn, name string, addr netip.AddrPort) (*stre
 	if name != "" && reply.sender != name {
 		return nil, fmt.Errorf("%v is %q, not %q", addr, reply.sender, name)
 	}
-	known, standing := t.links.judge(&reply.head, addr.Addr(), r.keyed(), reply.token)
+	known, standing := t.links.classify(&reply.head, addr.Addr(), r.keyed(), reply.token)
 	shown := t.links.givenBy(&reply.head)
 	finish := append(binary.BigEndian.AppendUint64(nil, known), shown[:]...)
 	finish = append(finish, authentication(keys.finishMAC, finish)...)
@@ -158,7 +158,7 @@ func (t *transport) dial(conn net.Conn, name string, addr netip.AddrPort) (*stre
 	}
 	c := &stream{Conn: conn, peer: reply, standing: standing, dialled: true, out: newAEAD(keys.dialOut), in: newAEAD(keys.listenOut)}
 	if standing == fine {
-		t.meet(&reply, addr.Addr(), keys.listenToken, keys.dialToken)
+		t.noteProven(&reply, addr.Addr(), keys.listenToken, keys.dialToken)
 	}
 	return c, nil
 }
@@ -175,7 +175,7 @@ func (t *transport) welcome(conn net.Conn) (*stream, error) {
 	if s == nil {
 		return nil, t.refuse(conn, errKey)
 	}
-	known, standing := t.links.judge(&g.head, from.Addr(), r.keyed(), token{})
+	known, standing := t.links.classify(&g.head, from.Addr(), r.keyed(), token{})
 	reply := t.hello(kindReply, r, s)
 	reply.known, reply.token = known, t.links.givenBy(&g.head)
 	said := reply.append(nil)
@@ -193,7 +193,7 @@ func (t *transport) welcome(conn net.Conn) (*stream, error) {
 	if !hmac.Equal(finish[finishSize-macSize:], authentication(keys.finishMAC, finish[:finishSize-macSize])) {
 		return nil, t.refuse(conn, errForged)
 	}
-	_, standing = t.links.judge(&g.head, from.Addr(), r.keyed(), token(finish[8:8+tokenSize]))
+	_, standing = t.links.classify(&g.head, from.Addr(), r.keyed(), token(finish[8:8+tokenSize]))
 	if known := binary.BigEndian.Uint64(finish); known > reply.instance {
 		return nil, t.outlived(known)
 	}
@@ -202,14 +202,14 @@ func (t *transport) welcome(conn net.Conn) (*stream, error) {
 	}
 	c := &stream{Conn: conn, peer: g, standing: standing, out: newAEAD(keys.listenOut), in: newAEAD(keys.dialOut)}
 	if standing == fine {
-		t.meet(&g, from.Addr(), keys.dialToken, keys.listenToken)
+		t.noteProven(&g, from.Addr(), keys.dialToken, keys.listenToken)
 	}
 	return c, nil
 }
 
-// meet notes who is at the other end of a stream.
-func (t *transport) meet(g *greeting, source netip.Addr, itShows, weShow token) {
-	if t.links.met(g, source, itShows, weShow) {
+// noteProven notes which engine is at the other end of a stream.
+func (t *transport) noteProven(g *greeting, source netip.Addr, itShows, weShow token) {
+	if t.links.noteProven(g, source, itShows, weShow) {
 		t.engine.started(g.sender, g.instance)
 	}
 }

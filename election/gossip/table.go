@@ -51,7 +51,7 @@ type member struct {
 	ownWord   bool            // it has been gone: only its own word counts, until it comes
 	askAt     time.Time       // when to ask for the offer if it is missing
 	askPause  time.Duration
-	owes      map[string]struct{} // whose offers to send to this member
+	outbox    map[string]struct{} // whose offers to send to this member
 	streaming bool                // a goroutine sends the large ones
 }
 
@@ -74,7 +74,7 @@ func (t *table) join(n *memberlist.Node) *member {
 	if !m.live {
 		m.live = true
 		t.live.Add(1)
-		m.owes = make(map[string]struct{})
+		m.outbox = make(map[string]struct{})
 	}
 	return m
 }
@@ -82,7 +82,7 @@ func (t *table) join(n *memberlist.Node) *member {
 // leave notes that a member is gone; its offer is void at once.
 func (t *table) leave(m *member, now time.Time) {
 	have := m.have
-	m.live, m.left, m.owes = false, now, nil
+	m.live, m.left, m.outbox = false, now, nil
 	t.void(m)
 	// What it offered before is void for good, even if it returns and all others still
 	// have it: it may have been stopped, and not know yet that it lost what it held. Only

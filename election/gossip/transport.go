@@ -27,7 +27,7 @@ type transport struct {
 	current   atomic.Pointer[ring]
 	links     *links
 	vouching  vouching
-	guests    guests
+	inbound   inbound
 	received  atomic.Int64 // bytes of messages in streams that others have opened
 	answered  atomic.Int64 // and in those that this engine has
 	engine    *engine
@@ -100,7 +100,7 @@ func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *eng
 	}
 	t := &transport{
 		network: cfg.Network, advertise: netip.AddrPortFrom(advertise, uint16(cfg.Port)), keys: func() *election.Keys { return local.KeysFor(keyPurpose) },
-		links: newLinks(e.cluster, e.self, e.instance, e.gossip.clock), guests: guests{names: make(map[string]int)},
+		links: newLinks(e.cluster, e.self, e.instance, e.gossip.clock), inbound: inbound{names: make(map[string]int)},
 		engine: e, count: e.count, log: e.log.Logger,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
 		sockets: sockets{

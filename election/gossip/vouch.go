@@ -29,7 +29,7 @@ type vouching struct {
 	relayed time.Time            // when another member asked to probe for it
 }
 
-// answer returns what answers a datagram of memberlist in the place of the member that it
+// answer returns what answers a datagram of memberlist in place of the member that it
 // is for, or nil if it has to be sent.
 func (v *vouching) answer(b []byte, name string, now time.Time) []byte {
 	if v.beats == nil {

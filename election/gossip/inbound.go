@@ -15,27 +15,27 @@ const (
 	maxStreams, maxStreamsOfName       = 128, 16
 )
 
-// guests are the streams that others have opened.
-type guests struct {
+// inbound is the streams that others have opened.
+type inbound struct {
 	mu        sync.Mutex
-	strangers []*guest // that have not said hello, the oldest first
+	newcomers []*inboundConn // that have not said hello, the oldest first
 	names     map[string]int
 	known     int
 }
 
-// guest is one of them.
-type guest struct {
+// inboundConn is one of them.
+type inboundConn struct {
 	net.Conn
 	source netip.Addr
 }
 
 // arrive takes in a stream. Where there are too many, the oldest of the same source has
 // to go, else the oldest of all; it is returned.
-func (g *guests) arrive(n *guest) (gone *guest) {
+func (g *inbound) arrive(n *inboundConn) (gone *inboundConn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	same, oldest := 0, -1
-	for i, s := range g.strangers {
+	for i, s := range g.newcomers {
 		if s.source == n.source {
 			if same++; oldest < 0 {
 				oldest = i
@@ -45,23 +45,23 @@ func (g *guests) arrive(n *guest) (gone *guest) {
 	if same < maxStrangersOfSource {
 		oldest = 0
 	}
-	if same >= maxStrangersOfSource || len(g.strangers) >= maxStrangers {
-		gone = g.strangers[oldest]
-		g.strangers = slices.Delete(g.strangers, oldest, oldest+1)
+	if same >= maxStrangersOfSource || len(g.newcomers) >= maxStrangers {
+		gone = g.newcomers[oldest]
+		g.newcomers = slices.Delete(g.newcomers, oldest, oldest+1)
 	}
-	g.strangers = append(g.strangers, n)
+	g.newcomers = append(g.newcomers, n)
 	return gone
 }
 
 // depart lets a stream go that has not said hello, or has just done so.
-func (g *guests) depart(n *guest) {
+func (g *inbound) depart(n *inboundConn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.strangers = slices.DeleteFunc(g.strangers, func(s *guest) bool { return s == n })
+	g.newcomers = slices.DeleteFunc(g.newcomers, func(s *inboundConn) bool { return s == n })
 }
 
 // admit takes in a stream of a name, if there is room.
-func (g *guests) admit(name string) bool {
+func (g *inbound) admit(name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.known >= maxStreams || g.names[name] >= maxStreamsOfName {
@@ -73,7 +73,7 @@ func (g *guests) admit(name string) bool {
 }
 
 // leave lets a stream of a name go.
-func (g *guests) leave(name string) {
+func (g *inbound) leave(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.known--
