@@ -8,7 +8,7 @@ import (
 // Local is the member that runs in this process, as its Runner tells it to whatever
 // carries its offers: a membership engine, or the segment.
 type Local struct {
-	// Name is the member's name, of 1 to 512 bytes.
+	// Name is the member's name, of 1 to 128 bytes.
 	Name string
 	// Instance tells the starts of one name apart. It is the same wherever this
 	// start appears, so that two ways to one member are known to lead to one.
