@@ -253,3 +253,42 @@ func TestAloneDoesNotWait(t *testing.T) {
 		require.LessOrEqual(t, none, probeTime+5*time.Millisecond)
 	})
 }
+
+// The secrets of a cluster are rotated while it works, one node at a time, and one node
+// takes each step an hour late: the holder answers, and no member is missing at any
+// moment.
+func TestRotation(t *testing.T) {
+	former, next := []byte("the former secret"), []byte("the next secret of the cluster")
+	each(t, func(t *testing.T, of layout) {
+		c := newClusterOf(t, of, 3, func(_ int, config *l2vip.Config) { config.Key = former })
+		holder := c.holder()
+		for _, n := range c.nodes {
+			c.kinds(n)
+		}
+		for i, keys := range [][][]byte{{former, next}, {next, former}, {next}} {
+			for k := range c.nodes {
+				n := c.nodes[(k+i)%3]
+				none, several := c.gap(3*time.Second, func() { require.NoError(t, n.SetKeys(keys...)) })
+				require.Zero(t, none+several, "step %d of %s", i, n.name)
+				if k == 1 {
+					time.Sleep(time.Hour)
+				}
+			}
+			for _, n := range c.nodes {
+				require.Len(t, n.Status().Members, 3)
+				kinds := c.kinds(n)
+				require.NotContains(t, kinds, l2vip.MemberLeft, "step %d", i)
+				require.NotContains(t, kinds, l2vip.MemberSilent, "step %d", i)
+			}
+		}
+		require.Equal(t, holder.name, c.holder().name)
+
+		// A rotation that leaves a node behind takes it away, and nothing else.
+		left := c.follower()
+		require.Error(t, left.SetKeys(), "none")
+		require.Error(t, left.SetKeys([]byte("short")))
+		none, several := c.gap(3*time.Second, func() { require.NoError(t, left.SetKeys(former)) })
+		require.Zero(t, none+several)
+		require.Len(t, holder.Status().Members, 2)
+	})
+}

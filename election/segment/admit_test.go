@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/l2vip/l2vip/election"
 )
 
 // keyed returns members of a cluster with a key.
@@ -199,6 +201,34 @@ func TestManyNames(t *testing.T) {
 	fresh := s.member("fresh", Config{})
 	s.run(time.Second)
 	require.Len(t, fresh.core.report().Peers, 3)
+}
+
+// Members that rotate their secrets in three steps, in whatever order and however late,
+// hear each other all the time; and one that was left behind at the end is not heard.
+func TestRotation(t *testing.T) {
+	former, next := []byte("the former secret"), []byte("the next secret")
+	s := newSimulation(t, 37)
+	s.key = former
+	all := s.addMembers(3, Config{})
+	s.station("gateway")
+	all[0].hold(true)
+	s.run(time.Second)
+	for i, step := range []*election.Keys{keysOf(former, next), keysOf(next, former), keysOf(next)} {
+		for n := range all {
+			all[(n+i)%3].keys = step
+			s.run(10 * time.Second)
+		}
+		for _, h := range all {
+			require.Empty(t, h.given, "step %d", i)
+			require.Zero(t, h.count.forged.Load(), "step %d", i)
+			require.Len(t, h.core.report().Peers, 2)
+		}
+	}
+	all[2].keys = keysOf(former)
+	s.run(time.Second)
+	require.Equal(t, Stalled, all[0].row("node-2", 1).State, "its kernel answers, and its frames are forged")
+	require.NotZero(t, all[0].count.forged.Load())
+	require.Equal(t, Up, all[0].row("node-1", 1).State)
 }
 
 // One station can't fill the tables with names, and what it has not proven is forgotten.

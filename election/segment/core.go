@@ -33,6 +33,7 @@ type output interface {
 // clock of package internal/clock.
 type core struct {
 	config Config
+	local  *election.Local
 	codec  *codec
 	out    output
 	random func() uint64
@@ -86,17 +87,12 @@ type scratch struct {
 
 // newCore returns a core for one start of a member.
 func newCore(c Config, local *election.Local, out output, random func() uint64, count *counters) (*core, error) {
-	var keys [][]byte
-	for i, all := 0, local.KeysFor("segment"); i < all.Len(); i++ {
-		key := all.At(i)
-		keys = append(keys, key[:]) // as of now: a later rotation is not followed here yet
-	}
-	codec, err := newCodec(local.Cluster, keys...)
+	codec, err := newCodec(local.Cluster, local.KeysFor(keyPurpose))
 	if err != nil {
 		return nil, err
 	}
 	return &core{
-		config: c, codec: codec, out: out, random: random, logger: c.Logger, count: count,
+		config: c, local: local, codec: codec, out: out, random: random, logger: c.Logger, count: count,
 		identity: identity{self: local.Name, name: []byte(local.Name), instance: local.Instance, tag: tagOf(local.Name, local.Instance)},
 		said:     new(statement), byName: make(map[string][]*member), proofs: make(map[hardwareAddr]*proofCount),
 	}, nil
@@ -154,6 +150,7 @@ func (c *core) soon(now, gap time.Duration) {
 // meanwhile, and then asks, and reads again. Whether there was nothing left to read
 // is what drained says.
 func (c *core) advance(now time.Duration, drained bool) (next time.Duration) {
+	c.rekey(now)
 	if c.expected > 0 {
 		late := max(0, now-c.expected)
 		if own := c.interval(); own+late > patience(own, c.config.Misses)+askTime(own) {
@@ -179,6 +176,21 @@ func (c *core) advance(now time.Duration, drained bool) (next time.Duration) {
 	}
 	c.expected = min(c.due, c.beatAt)
 	return c.expected
+}
+
+// rekey follows a rotation of the cluster's secrets.
+func (c *core) rekey(now time.Duration) {
+	keys := c.local.KeysFor(keyPurpose)
+	if keys == c.codec.keys {
+		return
+	}
+	codec, err := newCodec(c.local.Cluster, keys)
+	if err != nil {
+		c.logger.Error("the secrets of the cluster are not replaced", "error", err)
+		return
+	}
+	c.codec = codec
+	c.soon(now, 0)
 }
 
 // review looks at everything that time changes.

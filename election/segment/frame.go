@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/internal/fields"
 )
 
@@ -162,19 +163,20 @@ var (
 // codec reads and writes frames. It is not for concurrent use.
 type codec struct {
 	cluster string
+	keys    *election.Keys
 	macs    []hash.Hash // of each key; none without
 	hw      [12]byte
 	sums    []byte
 }
 
-// maxKeys bounds the keys of a cluster while they are rotated, so that what
-// authenticates with each of them has room in a frame.
-const maxKeys = 3
+// keyPurpose names the keys of this protocol among those of the cluster.
+const keyPurpose = "segment"
 
-func newCodec(cluster string, keys ...[]byte) (*codec, error) {
-	k := &codec{cluster: cluster}
-	for _, key := range keys[:min(len(keys), maxKeys)] {
-		derived, err := hkdf.Key(sha256.New, key, []byte(cluster), "github.com/l2vip/l2vip segment 1", sha256.Size)
+func newCodec(cluster string, keys *election.Keys) (*codec, error) {
+	k := &codec{cluster: cluster, keys: keys}
+	for i := range min(keys.Len(), election.MaxKeys) {
+		key := keys.At(i)
+		derived, err := hkdf.Key(sha256.New, key[:], []byte(cluster), "github.com/l2vip/l2vip segment 1", sha256.Size)
 		if err != nil {
 			return nil, fmt.Errorf("key for frames: %w", err)
 		}
@@ -261,7 +263,7 @@ func (k *codec) authentic(via route, b, signs []byte) bool {
 	if len(k.macs) == 0 {
 		return true
 	}
-	signs = signs[:min(len(signs)/macLen, maxKeys)*macLen]
+	signs = signs[:min(len(signs)/macLen, election.MaxKeys)*macLen]
 	for own := k.sign(via, b); len(own) > 0; own = own[macLen:] {
 		for s := signs; len(s) > 0; s = s[macLen:] {
 			if hmac.Equal(own[:macLen], s[:macLen]) {

@@ -22,7 +22,7 @@ var (
 func toAll(from hardwareAddr) route { return route{from, group} }
 
 func newTestCodec(t testing.TB, cluster string, keys ...[]byte) *codec {
-	k, err := newCodec(cluster, keys...)
+	k, err := newCodec(cluster, keysOf(keys...))
 	require.NoError(t, err)
 	return k
 }
@@ -128,7 +128,7 @@ func TestReplaysAgainstASet(t *testing.T) {
 }
 
 func TestTheLongestBeatFits(t *testing.T) {
-	k := newTestCodec(t, string(bytes.Repeat([]byte("c"), maxCluster)), slices.Repeat([][]byte{key}, maxKeys)...)
+	k := newTestCodec(t, string(bytes.Repeat([]byte("c"), maxCluster)), slices.Repeat([][]byte{key}, election.MaxKeys)...)
 	b := k.append(nil, toAll(station), &frame{
 		sender: bytes.Repeat([]byte("n"), maxName), instance: 1 << 63, sequence: 1 << 63, kind: kindBeat, link: 1<<32 - 1,
 		interval: MaxInterval, holds: true, fenced: true, isolated: true, address: make([]byte, 16),

@@ -56,6 +56,7 @@ type host struct {
 	said     *statement
 	state    State
 	tap      func(link int, to hardwareAddr, payload []byte)
+	keys     *election.Keys
 	reports  int
 	last     Report
 	given    map[string]int // how often a member was given up: none of its rows was alive, though one was
@@ -109,7 +110,10 @@ func (h *host) addr(link int) netip.Addr {
 }
 
 func (h *host) local() *election.Local {
-	return &election.Local{Name: h.node, Instance: h.instance, Cluster: "l2vip", Keys: keysOf(h.key)}
+	if h.keys == nil && h.key != nil {
+		h.keys = keysOf(h.key)
+	}
+	return &election.Local{Name: h.node, Instance: h.instance, Cluster: "l2vip", Keys: func(string) *election.Keys { return h.keys }}
 }
 
 func (h *host) start(c Config) {
@@ -394,11 +398,11 @@ func (s *simulation) addMembers(n int, c Config, links ...int) []*host {
 // testPort is the port that is open while a process runs.
 const testPort = 50000
 
-// keysOf returns what Local.Keys is for a cluster with the secret; nil for none.
-func keysOf(secret []byte) func(string) *election.Keys {
-	if secret == nil {
-		return nil
+// keysOf returns the keys that follow from the secrets.
+func keysOf(secrets ...[]byte) *election.Keys {
+	var all [][election.KeySize]byte
+	for _, secret := range secrets {
+		all = append(all, sha256.Sum256(secret))
 	}
-	keys := election.NewKeys(sha256.Sum256(secret))
-	return func(string) *election.Keys { return keys }
+	return election.NewKeys(all...)
 }
