@@ -83,7 +83,9 @@
 // a member beats on a segment that this node shares, its beats decide: a node whose
 // port, kernel or power fails is replaced in the time that [Profile] tells, and so is
 // one whose process has ended, because its kernel says so. A process that is stopped
-// or starved, while its kernel answers, is left the time of its lease. What only the
+// or starved, while its kernel answers, is left the time of its lease, and what it held
+// is probed before it is claimed: it may be a node that was left behind when the secrets
+// were rotated. What only the
 // membership says (left, dead, a port that is closed) changes no holder while beats
 // are exchanged. Where no beats are exchanged, the membership decides, as slowly as it
 // does.

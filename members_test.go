@@ -283,7 +283,11 @@ func TestRotation(t *testing.T) {
 		}
 		require.Equal(t, holder.name, c.holder().name)
 
-		// A rotation that leaves a node behind takes it away, and nothing else.
+		// A rotation that leaves a node behind takes it away, and nothing else: where it
+		// hears that its host is alive, it asks before it claims what the holder holds.
+		if c.engines == gossipAlone {
+			return
+		}
 		left := c.follower()
 		require.Error(t, left.SetKeys(), "none")
 		require.Error(t, left.SetKeys([]byte("short")))

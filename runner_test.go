@@ -339,7 +339,7 @@ func TestProcessThatWasStoppedYieldsToItsSuccessor(t *testing.T) {
 		if c.engines == gossipAlone {
 			require.Less(t, none, 800*time.Millisecond)
 		} else {
-			require.Less(t, none, l2vip.DefaultLease+l2vip.Profile{}.Detection(), "its lease is waited for")
+			require.Less(t, none, l2vip.DefaultLease+l2vip.Profile{}.Detection()+probeTime, "its lease is waited for, and a probe")
 		}
 		successor := c.holder()
 		none, several := c.gap(5*time.Second, func() { c.resume(stopped) })

@@ -7,6 +7,7 @@ import (
 
 	"github.com/l2vip/l2vip/announce"
 	"github.com/l2vip/l2vip/election"
+	"github.com/l2vip/l2vip/election/segment"
 )
 
 // Phase is where the machine of one address stands.
@@ -213,8 +214,7 @@ func (s *step) clearForeign(t *turn) {
 	if t.Answers() || t.Conflict.Class != ForeignStationConflict {
 		return
 	}
-	name := s.after.stations[t.Conflict.Station]
-	member := slices.ContainsFunc(s.members, func(m Member) bool { return m.Name == name && m.Live })
+	name, member := s.after.stations[t.Conflict.Station], s.isMember(t.Conflict.Station)
 	if !member && (t.Phase == Disputed || t.d.Holder == "") {
 		return
 	}
@@ -225,6 +225,12 @@ func (s *step) clearForeign(t *turn) {
 	if t.Phase == Disputed {
 		s.enter(t, Standby, "used by "+name+", a member")
 	}
+}
+
+// isMember reports whether the station is that of a live member.
+func (s *step) isMember(hw election.HardwareAddr) bool {
+	name := s.after.stations[hw]
+	return slices.ContainsFunc(s.members, func(m Member) bool { return m.Name == name && m.Live })
 }
 
 // blind reports whether this node can't see now who holds the address.
@@ -243,10 +249,21 @@ func (s *step) blind(t *turn) bool {
 }
 
 // takeover reports whether the owner may claim without a probe. What the last holder
-// gave it up for must be known: a foreign station may use the address.
+// gave it up for must be known: a foreign station may use the address. And a holder
+// whose kernel answers may be one that this node does not understand any more, because
+// their secrets differ.
 func (s *step) takeover(t *turn) bool {
 	e, _ := s.after.View.Entry(t.lastHolder, t.info.Addr)
-	return t.d.Takeover && t.sawHolder && s.after.fence.state == Valid && e.Reason != election.Unconfirmed
+	return t.d.Takeover && t.sawHolder && s.after.fence.state == Valid && e.Reason != election.Unconfirmed && !s.stalled(t.lastHolder)
+}
+
+// stalled reports whether a member is not live any more, though its kernel answers.
+func (s *step) stalled(name string) bool {
+	at := slices.IndexFunc(s.members, func(m Member) bool { return m.Name == name })
+	if at < 0 || s.members[at].Live || s.members[at].Peer == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.members[at].Peer.Rows, func(r segment.Row) bool { return r.State == segment.Stalled })
 }
 
 // standby claims an address that this node is to own.
@@ -310,7 +327,7 @@ func (s *step) probing(t *turn) {
 		s.hold(t, "probe clear")
 	case announce.Conflict:
 		station := hardwareAddr(t.fact.Rival)
-		if s.after.stations[station] == "" {
+		if !s.isMember(station) {
 			s.dispute(t, station)
 			return
 		}
