@@ -100,7 +100,7 @@
 // fewer than 64 have overtaken it; on other links and for newcomers their sender must
 // answer a challenge first. A station can cause no more than one small frame for each
 // of its own, and the tables have bounds: 256 members, as many handshakes on a link, 16
-// of each at one station, 4 MiB for an offer. Every frame that is dropped is counted by its reason ([Stats]).
+// of each at one station, 4 MiB for an offer and 64 MiB for those of all. Every frame that is dropped is counted by its reason ([Stats]).
 //
 // The kernel's own signs of life have no key. With forged ARP or NDP frames a stranger
 // can make a dead member look stalled until its lease is over, and an isolated link

@@ -12,6 +12,9 @@ const (
 	partLen = 1024
 	// window is how many parts answer a request.
 	window = 32
+	// maxOffers bounds the offers of all members together, known and on their way, in
+	// bytes on the wire: some hundred members with 10,000 addresses each.
+	maxOffers = 64 << 20
 	// maxInline bounds what is decoded on the thread that beats, in bytes.
 	maxInline = 32 << 10
 )
@@ -145,6 +148,12 @@ func (c *core) takePart(now time.Duration, m *member, f *frame) {
 		return
 	}
 	if t.total == 0 {
+		if c.offerBytes(m)+f.total > maxOffers {
+			t.done = true // until it has another one
+			c.count.overflow.Add(1)
+			c.logger.Warn("there is no room for the offer of a member", "member", m.name, "bytes", f.total, "most", maxOffers)
+			return
+		}
 		t.total = f.total
 	}
 	if t.total != f.total {
@@ -160,7 +169,7 @@ func (c *core) takePart(now time.Duration, m *member, f *frame) {
 	switch {
 	case len(t.data) == t.total:
 		data := t.data
-		t.done, t.data = true, nil
+		t.done, t.data, m.offerSize = true, nil, t.total
 		c.decode(m, t.revision, data)
 	case len(t.data) >= t.window:
 		t.askAt = 0
@@ -168,6 +177,16 @@ func (c *core) takePart(now time.Duration, m *member, f *frame) {
 	default:
 		c.wake(t.askAt)
 	}
+}
+
+// offerBytes returns how much the offers of all members take but m's.
+func (c *core) offerBytes(m *member) (bytes int) {
+	for _, o := range c.members {
+		if o != m {
+			bytes += max(o.offerSize, o.transfer.total)
+		}
+	}
+	return bytes
 }
 
 // decode decodes an offer that has arrived, a large one elsewhere.

@@ -116,6 +116,27 @@ func TestBadOffers(t *testing.T) {
 	require.Less(t, requests()-count, uint64(20), "only beats")
 }
 
+// What all members offer together is bounded, however many a stranger makes up, and the
+// offers of those that were there before are kept.
+func TestOffersOfAllMembersAreBounded(t *testing.T) {
+	s, all := members(t, 45, 2, Config{})
+	c := all[1].core
+	for i := range 100 {
+		f := &frame{sender: fmt.Append(nil, "made-up-", i), instance: 1, sequence: 1, link: 1}
+		c.admit(s.now, c.links[0], hardwareAddr{2, 8, 0, 0, 0, byte(i)}, f)
+		m := c.find(f.sender, 1)
+		c.takePart(s.now, m, &frame{kind: kindPart, revision: 5, total: MaxOffer, data: make([]byte, partLen)})
+	}
+	var bytes int
+	for _, m := range c.members {
+		bytes += m.transfer.total
+		require.LessOrEqual(t, len(m.transfer.data), partLen)
+	}
+	require.LessOrEqual(t, bytes, maxOffers+100*partLen)
+	require.NotZero(t, all[1].count.overflow.Load())
+	requireOffer(t, all[0], all[1])
+}
+
 func TestAMemberThatIsFenced(t *testing.T) {
 	s, all := members(t, 45, 2, Config{})
 	valid := true

@@ -26,6 +26,8 @@ type member struct {
 	held     uint64          // the digest of what that says is held
 	arrived  *election.Offer // one of which no beat has told yet
 	transfer transfer
+
+	offerSize int // of the last one that arrived, in bytes on the wire
 }
 
 // lastBeat is what the last beat of a member said, on whatever link.
