@@ -88,8 +88,7 @@ func (r *Runner) SetServices(services []Service) error {
 // Config has no secret. An error changes nothing. Before Run it replaces those of the
 // Config.
 //
-// The Membership of package election/gossip follows at once, the Segment when Run is
-// called next.
+// The Membership of package election/gossip and the Segment follow at once.
 func (r *Runner) SetKeys(keys ...[]byte) error {
 	if err := r.config.keyring.set(keys); err != nil {
 		return fmt.Errorf("l2vip: SetKeys: %w", err)
