@@ -63,7 +63,8 @@ type Config struct {
 	Labels map[string]string
 	// Interfaces are the names of the interfaces to announce on. One that ends
 	// in * stands for all whose names begin with what is before it. If empty, it is
-	// every interface with a subnet that contains the address.
+	// every interface with a subnet that contains the address; of several in one subnet
+	// the one with the lowest index that is up.
 	Interfaces []string
 	// Membership knows members that share no segment with this node. If nil, the
 	// members are those on the segment. [Alone] says that there are none, on purpose.

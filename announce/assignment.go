@@ -50,7 +50,9 @@ type Assignment struct {
 	// it. None stands for every interface with a subnet that contains the
 	// address. Left out, and reported with the reason, are ports of a bridge, a
 	// bond or the like, interfaces without ARP, point-to-point ones, and what is
-	// no Ethernet. The slice is kept: it must not be changed afterwards.
+	// no Ethernet. Of several interfaces that have one subnet, the one with the
+	// lowest index is used of those that are up. The network and broadcast addresses
+	// of an interface's own IPv4 subnet are not announced on it. The slice is kept: it must not be changed afterwards.
 	Interfaces []string
 	// Mode is what to do. The zero value is Standby.
 	Mode Mode

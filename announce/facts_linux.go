@@ -2,6 +2,7 @@ package announce
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,13 +49,15 @@ func (e *engine) facts() Facts {
 		}
 		if len(a.Interfaces) == 0 {
 			for _, l := range subnets {
-				if l.carries(a) {
+				if l.belongs(a) {
 					carriers = append(carriers, l)
 				}
 			}
 		}
 		for _, l := range carriers {
-			used[l.name] = l
+			if l.refuses(a.Addr) == "" {
+				used[l.name] = l
+			}
 		}
 		f := Address{Addr: a.Addr, Mode: c.Mode, Claim: c.Claim, Probe: c.probe, Announced: c.announced, Sightings: c.sightings}
 		if c.rival != nil {
@@ -106,6 +109,7 @@ func (e *engine) judge(f *Address, carriers []*link, before []string) (known boo
 	var why error
 	for _, l := range carriers {
 		switch {
+		case l.problem == "" && l.refuses(f.Addr) != "":
 		case l.problem == "":
 			same = same && usable < len(before) && before[usable] == l.name
 			usable++
@@ -131,7 +135,7 @@ func (e *engine) judge(f *Address, carriers []*link, before []string) (known boo
 		return true
 	}
 	for _, l := range carriers {
-		if l.problem == "" {
+		if l.problem == "" && l.refuses(f.Addr) == "" {
 			f.Links = append(f.Links, l.name)
 		}
 	}
@@ -145,7 +149,7 @@ func missing(a *Assignment, carriers []*link) string {
 	}
 	var why []string
 	for _, l := range carriers {
-		why = append(why, fmt.Sprintf("%s: %s", l.name, l.problem))
+		why = append(why, fmt.Sprintf("%s: %s", l.name, cmp.Or(l.problem, l.refuses(a.Addr))))
 	}
 	for _, pattern := range a.Interfaces {
 		if !slices.ContainsFunc(carriers, func(l *link) bool { return matches(pattern, l.name) }) {

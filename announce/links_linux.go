@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,10 +21,80 @@ type link struct {
 	master   int            // the index of the interface that takes its frames, or 0
 	down     bool
 	problem  string // why the interface can't be used; empty if it can
+	left     []left // subnets that are left to another interface, which has them too
 }
 
-// carries reports whether the assignment belongs on the interface.
-func (l *link) carries(a *Assignment) bool {
+// left is a subnet that another interface has, too.
+type left struct {
+	subnet netip.Prefix
+	to     string // that interface
+}
+
+// carries reports whether the assignment belongs on the interface, and it may be
+// announced there.
+func (l *link) carries(a *Assignment) bool { return l.belongs(a) && l.refuses(a.Addr) == "" }
+
+// refuses says why an address is not to be announced on the interface; empty if it is.
+func (l *link) refuses(addr netip.Addr) string {
+	for _, p := range l.prefixes {
+		if !p.Contains(addr) {
+			continue
+		}
+		if why := reserved(addr, p.Masked()); why != "" {
+			return why
+		}
+		for _, other := range l.left {
+			if other.subnet == p.Masked() {
+				return fmt.Sprintf("left to %s, which has %v too", other.to, other.subnet)
+			}
+		}
+	}
+	return ""
+}
+
+// reserved says why no host of an IPv4 subnet can have the address: it is the first or
+// the last one, to which hosts broadcast (RFC 1122 section 3.2.1.3); empty if one can.
+func reserved(addr netip.Addr, subnet netip.Prefix) string {
+	if !addr.Is4() || subnet.Bits() > 30 {
+		return ""
+	}
+	mask := uint32(1)<<(32-subnet.Bits()) - 1
+	b := addr.As4()
+	switch binary.BigEndian.Uint32(b[:]) & mask {
+	case 0:
+		return fmt.Sprintf("the network address of %v", subnet)
+	case mask:
+		return fmt.Sprintf("the broadcast address of %v", subnet)
+	}
+	return ""
+}
+
+// leave leaves each subnet that several usable interfaces have to the one of them with
+// the lowest index: two answers to one question would confuse clients.
+func leave(links []link) {
+	first := make(map[netip.Prefix]*link)
+	usable := func(l *link) bool { return l.problem == "" }
+	for i := range links {
+		l := &links[i]
+		for _, p := range l.prefixes {
+			if f := first[p.Masked()]; usable(l) && (f == nil || l.index < f.index) {
+				first[p.Masked()] = l
+			}
+		}
+	}
+	for i := range links {
+		l := &links[i]
+		for _, p := range l.prefixes {
+			if f := first[p.Masked()]; f != nil && f != l && usable(l) && !slices.ContainsFunc(l.left, func(o left) bool { return o.subnet == p.Masked() }) {
+				l.left = append(l.left, left{p.Masked(), f.name})
+			}
+		}
+	}
+}
+
+// belongs reports whether the assignment belongs on the interface, by its name or its
+// subnets.
+func (l *link) belongs(a *Assignment) bool {
 	if len(a.Interfaces) > 0 {
 		return slices.ContainsFunc(a.Interfaces, func(p string) bool { return matches(p, l.name) })
 	}
@@ -63,7 +134,7 @@ func reachOf(assignments []Assignment) reach {
 	return r
 }
 
-// covers reports whether the interface carries any of the assignments.
+// covers reports whether any of the assignments belongs on the interface.
 func (r *reach) covers(l *link) bool {
 	return r.names[l.name] ||
 		slices.ContainsFunc(r.starts, func(start string) bool { return strings.HasPrefix(l.name, start) }) ||
@@ -131,6 +202,7 @@ func takeInventory() (inventory, error) {
 		}
 	}
 	slices.SortFunc(inv.links, func(a, b link) int { return strings.Compare(a.name, b.name) })
+	leave(inv.links)
 	return inv, nil
 }
 

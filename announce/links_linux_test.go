@@ -209,6 +209,58 @@ func TestBySubnet(t *testing.T) {
 	b.client.ask(t, far)
 }
 
+// The first and the last address of an interface's own subnet are nobody's.
+func TestNetworkAndBroadcastAddresses(t *testing.T) {
+	b := newBench(t)
+	broadcast, network := netip.MustParseAddr("192.168.122.255"), netip.MustParseAddr("192.168.122.0")
+	for _, interfaces := range [][]string{nil, {"eth0"}} {
+		s := start(t, b.node, announce.Config{},
+			announce.Assignment{Addr: network, Interfaces: interfaces, Mode: announce.Answer},
+			announce.Assignment{Addr: vip, Interfaces: interfaces, Mode: announce.Answer},
+			announce.Assignment{Addr: marker, Interfaces: []string{"eth0"}, Mode: announce.Answer},
+			announce.Assignment{Addr: broadcast, Interfaces: interfaces, Mode: announce.Answer})
+		f := s.await(t, func(f announce.Facts) bool { return len(f.Addresses) == 4 })
+		require.Equal(t, announce.NoProblem, about(f, vip).Problem)
+		require.Equal(t, announce.NoInterface, about(f, broadcast).Problem)
+		require.Equal(t, "eth0: the broadcast address of 192.168.122.0/24", about(f, broadcast).Detail)
+		require.Equal(t, "eth0: the network address of 192.168.122.0/24", about(f, network).Detail)
+		b.client.ask(t, vip)
+		b.client.refused(t, broadcast)
+		require.NoError(t, s.stop())
+	}
+
+	// Within a larger subnet they are addresses like others.
+	onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.AddrDel(l, addrOn("192.168.122.10/24")) })
+	onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.AddrAdd(l, addrOn("192.168.122.10/16")) })
+	s := start(t, b.node, announce.Config{}, answering(broadcast)...)
+	s.ready(t, 1)
+	b.client.ask(t, broadcast)
+}
+
+// Of two interfaces in one subnet one answers: that with the lower index, or the other
+// while that is down. Both are used for what is on one of them alone.
+func TestTwoInterfacesInOneSubnet(t *testing.T) {
+	b := newBench(t)
+	veth(t, b, "lan0", "peer0")
+	up(t, b, "lan0", "peer0")
+	onLink(t, b.node, "lan0", func(l netlink.Link) error { return netlink.AddrAdd(l, addrOn("192.168.122.9/24")) })
+	for _, interfaces := range [][]string{nil, {"eth0", "lan0"}, {"eth*", "lan*"}} {
+		s := start(t, b.node, announce.Config{}, announce.Assignment{Addr: vip, Interfaces: interfaces, Mode: announce.Answer})
+		f := s.await(t, problem(announce.NoProblem))
+		require.Equal(t, []string{"eth0"}, about(f, vip).Links)
+		onLink(t, b.node, "eth0", netlink.LinkSetDown)
+		s.await(t, func(f announce.Facts) bool { return slices.Equal(about(f, vip).Links, []string{"lan0"}) })
+		onLink(t, b.node, "eth0", netlink.LinkSetUp)
+		s.await(t, func(f announce.Facts) bool { return slices.Equal(about(f, vip).Links, []string{"eth0"}) })
+		b.client.ask(t, vip)
+		require.NoError(t, s.stop())
+	}
+	far := netip.MustParseAddr("10.1.2.3")
+	onLink(t, b.node, "lan0", func(l netlink.Link) error { return netlink.AddrAdd(l, addrOn("10.1.2.1/24")) })
+	s := start(t, b.node, announce.Config{}, answering(far, vip)...)
+	s.ready(t, 2)
+}
+
 // IPv6 subnets count as well, but for the one that every interface has.
 func TestBySubnet6(t *testing.T) {
 	b, _ := newBench6(t)

@@ -138,7 +138,7 @@ func TestUsedAgreesWithCarries(t *testing.T) {
 		used := e.used(assignments)
 		for i := range e.links {
 			l := &e.links[i]
-			want := l.problem == "" && slices.ContainsFunc(assignments, func(a Assignment) bool { return l.carries(&a) })
+			want := l.problem == "" && slices.ContainsFunc(assignments, func(a Assignment) bool { return l.belongs(&a) })
 			_, got := used[berth{l.index, false}]
 			require.Equal(t, want, got, "%+v %+v", l, assignments)
 		}

@@ -317,7 +317,7 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 		at := berth{p.link.index, p.v6}
 		if l := wanted[at]; l != nil && p.link.same(l) && !down[l.index] {
 			delete(wanted, at)
-			if p.link.name != l.name || !slices.Equal(p.link.prefixes, l.prefixes) {
+			if p.link.name != l.name || !slices.Equal(p.link.prefixes, l.prefixes) || !slices.Equal(p.link.left, l.left) {
 				changed[p] = l
 			}
 			keep = append(keep, p)
@@ -344,7 +344,7 @@ func (e *engine) openPorts(assignments []Assignment, down map[int]bool) {
 		p.fill(nil, e.config.Bind) // it says nothing more
 	}
 	for p, l := range changed {
-		p.link.name, p.link.prefixes = l.name, l.prefixes
+		p.link.name, p.link.prefixes, p.link.left = l.name, l.prefixes, l.left
 		p.fill(e.assignments, e.config.Bind)
 	}
 	for _, p := range fresh {
