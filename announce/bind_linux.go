@@ -378,7 +378,36 @@ func (b *binder) close() error {
 			return nil
 		}
 	}
+	if needs, at := b.dependent(inv); needs.IsValid() {
+		if len(b.guard.undo) > 0 {
+			b.logger.Info("the settings that keep the kernel silent stay, for an address of another program", "address", needs, "interface", at)
+		}
+		return nil
+	}
 	return b.restore()
+}
+
+// dependent returns an address of others for which the kernel would answer on every
+// interface without the settings: it has no subnet there, or its interface has no ARP.
+// Nothing tells who else counts on them, be it that he has set the same values since.
+func (b *binder) dependent(inv inventory) (addr netip.Addr, at string) {
+	for i := range inv.links {
+		l := &inv.links[i]
+		if l.index == b.lo {
+			continue
+		}
+		for p := range inv.hosts {
+			if p.index == l.index && p.addr.Is4() && !b.ours[p] {
+				return p.addr, l.name
+			}
+		}
+		for _, p := range l.prefixes {
+			if l.problem == noARP && p.Addr().Is4() {
+				return p.Addr(), l.name
+			}
+		}
+	}
+	return addr, ""
 }
 
 // restore sets back what this process changed, unless another announcer on this

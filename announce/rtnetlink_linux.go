@@ -83,6 +83,9 @@ var errShort = errors.New("the message from the kernel is too short")
 // master is known.
 const isPort = "port"
 
+// noARP is the problem of an interface on which nothing can be asked.
+const noARP = "no ARP"
+
 // parseLink reads an interface. It can't know the addresses, and of a master no
 // more than the index.
 func parseLink(b []byte) (link, error) {
@@ -122,7 +125,7 @@ func parseLink(b []byte) (link, error) {
 	case !ethernet:
 		l.problem = "no Ethernet"
 	case info.Flags&unix.IFF_NOARP != 0:
-		l.problem = "no ARP"
+		l.problem = noARP
 	case l.master != 0:
 		l.problem = isPort
 	case info.Flags&unix.IFF_UP == 0:

@@ -33,6 +33,16 @@ func (k knob) path() string {
 	return "/proc/sys/net/ipv4/conf/" + k.interfaceName + "/" + k.setting
 }
 
+// wanted returns what the guard sets it to.
+func (k knob) wanted() int {
+	for _, s := range settings {
+		if s.name == k.setting {
+			return s.want
+		}
+	}
+	return 0
+}
+
 // String returns the name.
 func (k knob) String() string { return sysctlName("ipv4", k.interfaceName, k.setting) }
 
@@ -135,9 +145,12 @@ func (g *guard) correct(s setting, name string, floor int, kept bool) (int, erro
 	return s.want, nil
 }
 
-// restore sets back what this process changed.
+// restore sets back what this process changed, and nobody has changed since.
 func (g *guard) restore() (err error) {
 	for k, value := range g.undo {
+		if now, failure := k.read(); failure == nil && now != k.wanted() {
+			continue
+		}
 		if failure := k.write(value); failure != nil && !errors.Is(failure, os.ErrNotExist) { // the interface may be gone
 			err = errors.Join(err, fmt.Errorf("restore %s=%d: %w", k, value, failure))
 		}

@@ -90,6 +90,43 @@ func TestChangedSettingsAreRepaired(t *testing.T) {
 	}
 }
 
+// The settings go back when this process ends, but not if others may count on them by
+// then: for an address that has no subnet on another interface, or one on an interface
+// without ARP. What somebody has changed since stays, too.
+func TestSettingsStayWhereOthersNeedThem(t *testing.T) {
+	for name, test := range map[string]struct {
+		addr      string // on lan0 meanwhile
+		noARP     bool
+		set, want string // all.arp_ignore meanwhile, and at the end
+	}{
+		"nobody":                      {want: "0"},
+		"a subnet of its own":         {addr: "10.1.2.1/24", want: "0"},
+		"an address without a subnet": {addr: "192.168.122.200/32", want: "1"},
+		"an interface without ARP":    {addr: "10.1.2.1/24", noARP: true, want: "1"},
+		"stricter since":              {set: "2", want: "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			veth(t, b, "lan0", "peer0")
+			up(t, b, "lan0", "peer0")
+			if test.noARP {
+				onLink(t, b.node, "lan0", netlink.LinkSetARPOff)
+			}
+			s := start(t, b.node, announce.Config{}, assigned(announce.Standby, vip)...)
+			s.ready(t, 1)
+			require.Equal(t, "1", getARP(t, b.node, "all", "arp_ignore"))
+			if test.addr != "" {
+				onLink(t, b.node, "lan0", func(l netlink.Link) error { return netlink.AddrAdd(l, addrOn(test.addr)) })
+			}
+			if test.set != "" {
+				setARP(t, b.node, "all", "arp_ignore", test.set)
+			}
+			require.NoError(t, s.stop())
+			require.Equal(t, test.want, getARP(t, b.node, "all", "arp_ignore"))
+		})
+	}
+}
+
 // Stricter settings are nobody's mistake, nor are those of an interface that is
 // not in use, and without IPv4 addresses none is needed.
 func TestSettingsThatDoNotMatter(t *testing.T) {
