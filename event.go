@@ -41,8 +41,12 @@ const (
 	RivalSighted Kind = "rival-sighted"
 	// KernelAnswers: the host of Node, known by Hardware, claims Addr again and
 	// again though Node does not hold it: its kernel answers for what is only
-	// bound there, because arp_ignore is wrong.
+	// bound there, because arp_ignore is wrong, or for what is configured on an interface.
 	KernelAnswers Kind = "kernel-answers"
+	// ConfiguredHere: Addr is configured on an interface of this node as well, where
+	// somebody else has put it: its kernel answers for it, whoever holds it. Detail says
+	// where, and is empty when that is over.
+	ConfiguredHere Kind = "configured-here"
 	// Defended: Addr was announced again because of the station known by Hardware.
 	Defended Kind = "defended"
 	// RivalGone: the station known by Hardware has not claimed Addr any more for
@@ -103,6 +107,10 @@ type Event struct {
 // level is how urgently a log tells of the event.
 func (ev Event) level() slog.Level {
 	switch ev.Kind {
+	case ConfiguredHere:
+		if ev.Detail != "" {
+			return slog.LevelWarn
+		}
 	case AddressDisputed, BeatsMissing, ConfigDiffers, Contested, KernelAnswers, LeaseLost, NameConflict, RivalSighted:
 		return slog.LevelWarn
 	case OfferChanged:
@@ -178,7 +186,7 @@ func (e *events) subscribe(ctx context.Context, after uint64) <-chan Event {
 var kinds = map[core.Kind]Kind{
 	core.Announced: Announced, core.HolderChanged: HolderChanged, core.Contested: Contested,
 	core.OfferChanged: OfferChanged, core.HealthChanged: HealthChanged, core.DisputedBy: AddressDisputed,
-	core.ForeignStation: RivalSighted, core.KernelAnswers: KernelAnswers, core.Defended: Defended, core.ConflictOver: RivalGone,
+	core.ForeignStation: RivalSighted, core.KernelAnswers: KernelAnswers, core.Defended: Defended, core.ConfiguredHere: ConfiguredHere, core.ConflictOver: RivalGone,
 	core.MemberJoined: MemberJoined, core.MemberOffered: MemberOffered, core.MemberLeft: MemberLeft, core.MemberSilent: MemberSilent,
 	core.BeatsMissing: BeatsMissing, core.ConfigDiffers: ConfigDiffers, core.NameConflict: NameConflict, core.LeaseLost: LeaseLost, core.LeaseRegained: LeaseRegained,
 }

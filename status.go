@@ -103,6 +103,9 @@ type AddressStatus struct {
 	// Rival is another station that claims the address while this node holds it,
 	// or that keeps this node from claiming it; nil if there is none.
 	Rival *Rival
+	// Configured is the interface of this node on which somebody else has configured the
+	// address; empty if there is none. The kernel answers for it there, whoever holds it.
+	Configured string
 	// Sightings is how many frames of other stations have claimed the address
 	// while this node was to answer for it, and Defenses how often it was
 	// announced again because of that.
@@ -182,7 +185,7 @@ func (snap *snapshot) status(c *Config) *Status {
 		s := AddressStatus{
 			Addr: a.Addr, Service: a.Service, Phase: st.Phase.String(), Reason: election.Joining, Detail: details[i],
 			Owner: d.Owner, Holder: d.Holder, Holds: st.Answers(), Contested: st.Claim.Contested, Term: d.Term,
-			Isolated: st.Isolated(), Automatic: a.Automatic, Rival: snap.rival(&st.Conflict),
+			Isolated: st.Isolated(), Automatic: a.Automatic, Rival: snap.rival(&st.Conflict), Configured: st.Configured,
 			Sightings: st.Sightings, Defenses: st.Defenses, OtherService: snap.otherService(a),
 		}
 		if len(state.Offer.Entries) > i {

@@ -247,6 +247,10 @@ type Address struct {
 	// Sightings is how many such frames were seen since the address was first
 	// assigned. The first is reported at once, more of them once a second.
 	Sightings uint64
+	// Configured is the interface on which somebody else has configured the address on
+	// this host; empty if there is none. Its kernel answers for it then, whatever this
+	// Announcer does.
+	Configured string
 }
 
 // repeats are the pauses before the announcements that repeat the first one.

@@ -151,6 +151,33 @@ func (b *binder) observe(hosts map[place]host) {
 	b.have = have
 }
 
+// configured returns the addresses that others have configured on interfaces of this
+// host which answer for them, with the interface.
+func (b *binder) configured(inv inventory) map[netip.Addr]string {
+	all := make(map[netip.Addr]string)
+	for i := range inv.links {
+		l := &inv.links[i]
+		if l.problem == notEthernet {
+			continue
+		}
+		for _, p := range l.prefixes {
+			all[p.Addr()] = l.name
+		}
+	}
+	for p, h := range inv.hosts {
+		// One that another start of this program has bound there runs out.
+		if p.index == b.lo || b.ours[p] || b.mode == Interface && !h.forever {
+			continue
+		}
+		for i := range inv.links {
+			if l := &inv.links[i]; l.index == p.index {
+				all[p.addr] = l.name
+			}
+		}
+	}
+	return all
+}
+
 // sync finds what has to change for the assignments. An error is fatal; what
 // fails for one address is kept in errs.
 func (b *binder) sync(assignments []Assignment, links []link, leased bool, now time.Time) error {

@@ -59,7 +59,10 @@ func (e *engine) facts() Facts {
 				used[l.name] = l
 			}
 		}
-		f := Address{Addr: a.Addr, Mode: c.Mode, Claim: c.Claim, Probe: c.probe, Announced: c.announced, Sightings: c.sightings}
+		f := Address{
+			Addr: a.Addr, Mode: c.Mode, Claim: c.Claim, Probe: c.probe, Announced: c.announced, Sightings: c.sightings,
+			Configured: e.configured[a.Addr],
+		}
 		if c.rival != nil {
 			f.Rival = c.rival[:]
 		}
@@ -169,7 +172,7 @@ func (f *Facts) equal(g *Facts) bool {
 			a.Silent == b.Silent && bytes.Equal(a.HardwareAddr, b.HardwareAddr) && slices.Equal(a.Prefixes, b.Prefixes)
 	}) && slices.EqualFunc(f.Addresses, g.Addresses, func(a, b Address) bool {
 		return a.Addr == b.Addr && a.Mode == b.Mode && a.Claim == b.Claim && a.Problem == b.Problem &&
-			a.Detail == b.Detail && a.Probe == b.Probe && a.Announced.Equal(b.Announced) && a.Sightings == b.Sightings &&
+			a.Detail == b.Detail && a.Probe == b.Probe && a.Configured == b.Configured && a.Announced.Equal(b.Announced) && a.Sightings == b.Sightings &&
 			bytes.Equal(a.Rival, b.Rival) && slices.Equal(a.Links, b.Links)
 	})
 }

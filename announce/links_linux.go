@@ -224,6 +224,9 @@ type watcher struct {
 	err  error        // why the subscription is lost
 }
 
+// loopback is the index of lo: LOOPBACK_IFINDEX of the kernel.
+const loopback = 1
+
 // watchBuffer is how many bytes of changes the kernel holds for the reader.
 const watchBuffer = 1 << 20
 
@@ -282,8 +285,11 @@ func (w *watcher) note(kind uint16, data []byte) {
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		if a, err := parseAddr(data); err == nil && a.prefix.IsSingleIP() {
-			if kind == unix.RTM_DELADDR {
+			switch {
+			case kind == unix.RTM_DELADDR:
 				signal(w.hosts)
+			case a.index != loopback && a.forever: // by others; what is bound here expires
+				signal(w.links)
 			}
 			return
 		}

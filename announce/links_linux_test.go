@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -259,6 +260,32 @@ func TestTwoInterfacesInOneSubnet(t *testing.T) {
 	onLink(t, b.node, "lan0", func(l netlink.Link) error { return netlink.AddrAdd(l, addrOn("10.1.2.1/24")) })
 	s := start(t, b.node, announce.Config{}, answering(far, vip)...)
 	s.ready(t, 2)
+}
+
+// An address that somebody else puts on an interface of this host is told, with a subnet
+// or without, in both families, for as long as it is there; what this program binds
+// itself is not.
+func TestConfiguredByOthers(t *testing.T) {
+	for _, bind := range []announce.Bind{announce.Loopback, announce.Interface} {
+		t.Run(bind.String(), func(t *testing.T) {
+			b, _ := newBench6(t)
+			s := start(t, b.node, announce.Config{Bind: bind}, answering(vip, vip6)...)
+			s.ready(t, 2)
+			for _, prefix := range []string{vip.String() + "/32", vip.String() + "/24", vip6.String() + "/128", vip6.String() + "/64"} {
+				addr := netip.MustParsePrefix(prefix).Addr()
+				if bind == announce.Interface && strings.HasSuffix(prefix, "32") || bind == announce.Interface && addr.Is6() {
+					continue // that is what is bound there
+				}
+				onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.AddrAdd(l, addrOn(prefix)) })
+				f := s.await(t, func(f announce.Facts) bool { return about(f, addr).Configured == "eth0" })
+				for _, a := range f.Addresses {
+					require.Equal(t, a.Addr == addr, a.Configured != "", "%v", a)
+				}
+				onLink(t, b.node, "eth0", func(l netlink.Link) error { return netlink.AddrDel(l, addrOn(prefix)) })
+				s.await(t, func(f announce.Facts) bool { return about(f, addr).Configured == "" })
+			}
+		})
+	}
 }
 
 // IPv6 subnets count as well, but for the one that every interface has.

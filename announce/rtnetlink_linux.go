@@ -83,8 +83,8 @@ var errShort = errors.New("the message from the kernel is too short")
 // master is known.
 const isPort = "port"
 
-// noARP is the problem of an interface on which nothing can be asked.
-const noARP = "no ARP"
+// notEthernet and noARP are the problems of interfaces on which no station is asked.
+const notEthernet, noARP = "no Ethernet", "no ARP"
 
 // parseLink reads an interface. It can't know the addresses, and of a master no
 // more than the index.
@@ -123,7 +123,7 @@ func parseLink(b []byte) (link, error) {
 	case info.Flags&unix.IFF_POINTOPOINT != 0:
 		l.problem = "point-to-point"
 	case !ethernet:
-		l.problem = "no Ethernet"
+		l.problem = notEthernet
 	case info.Flags&unix.IFF_NOARP != 0:
 		l.problem = noARP
 	case l.master != 0:

@@ -19,12 +19,14 @@ type engine struct {
 	*Announcer
 	report func(Facts)
 
-	watcher  *watcher // nil while there is no subscription
-	binder   *binder
-	links    []link
-	closing  sync.WaitGroup   // of ports that are no longer in use
-	hearings map[int]*hearing // by the index of an interface in use
-	own      atomic.Pointer[map[hardwareAddr]bool]
+	watcher *watcher // nil while there is no subscription
+	binder  *binder
+	links   []link
+	// configured are addresses that others have put on interfaces of this host.
+	configured map[netip.Addr]string
+	closing    sync.WaitGroup   // of ports that are no longer in use
+	hearings   map[int]*hearing // by the index of an interface in use
+	own        atomic.Pointer[map[hardwareAddr]bool]
 
 	assigned []Assignment // those of which the claims are
 	claims   map[netip.Addr]*claim
@@ -265,7 +267,7 @@ func (e *engine) look() (down map[int]bool, err error) {
 	if err != nil {
 		return down, err
 	}
-	e.links = inv.links
+	e.links, e.configured = inv.links, e.binder.configured(inv)
 	own := make(map[hardwareAddr]bool, len(e.links))
 	for i := range e.links {
 		own[e.links[i].hw] = true

@@ -87,6 +87,8 @@ type AddressState struct {
 	reason    election.Reason
 	told      bool
 	announced time.Time
+	// Configured is the interface of this node on which somebody else has put it.
+	Configured string
 }
 
 // Claim is what belongs to one claim of an address.
@@ -505,6 +507,15 @@ func (s *step) expire(i int) {
 func (s *step) conclude(i int) {
 	t := s.turn(i)
 	about := Transition{Addr: t.info.Addr, Service: t.info.Service}
+	if t.fact != nil && t.fact.Configured != t.Configured {
+		t.Configured = t.fact.Configured
+		about := about
+		about.Kind = ConfiguredHere
+		if t.Configured != "" {
+			about.Detail = configuredAdvice(t.Configured)
+		}
+		s.tell(about)
+	}
 	contested := t.Answers() && t.d.Holders > 1
 	t.Claim.handed = t.Claim.handed && contested
 	if contested && !t.Claim.Contested && !t.Claim.handed && t.Phase == Holding {

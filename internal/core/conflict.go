@@ -165,7 +165,12 @@ func (a *Address) advice() string {
 // kernelAdvice is what people can do about a kernel that answers.
 func kernelAdvice(a *Address) string {
 	if a.Addr.Is4() {
-		return "its kernel answers by itself: set net.ipv4.conf.all.arp_ignore=1 there"
+		return "its kernel answers by itself: take the address off the interfaces there, and see that net.ipv4.conf.all.arp_ignore is 1"
 	}
 	return "its kernel answers by itself: take the address off the interface there"
+}
+
+// configuredAdvice is what people can do about an address on an interface of this node.
+func configuredAdvice(name string) string {
+	return "configured on " + name + " of this node, whose kernel answers for it whoever holds it: take it off there"
 }

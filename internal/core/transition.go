@@ -36,6 +36,9 @@ const (
 	KernelAnswers
 	// Defended: Addr was announced again because of Station.
 	Defended
+	// ConfiguredHere: somebody has configured Addr on an interface of this node, said in
+	// Detail, which is empty when that is over.
+	ConfiguredHere
 	// ConflictOver: Station has not claimed Addr any more for a while.
 	ConflictOver
 	// MemberJoined, MemberOffered, MemberLeft and MemberSilent: Node is live, its
