@@ -55,7 +55,7 @@ func (e *engine) facts() Facts {
 			}
 		}
 		for _, l := range carriers {
-			if l.refuses(a.Addr) == "" {
+			if l.refuses(a) == "" {
 				used[l.name] = l
 			}
 		}
@@ -66,7 +66,7 @@ func (e *engine) facts() Facts {
 		if c.rival != nil {
 			f.Rival = c.rival[:]
 		}
-		if !e.judge(&f, carriers, before.Links) {
+		if !e.judge(&f, a, carriers, before.Links) {
 			continue
 		}
 		if f.Problem == NoInterface || f.Problem == LinkDown {
@@ -106,13 +106,13 @@ func (e *engine) named(list []*link, pattern string) []*link {
 // judge fills in the usable links, which most addresses share with the one
 // before, and the problem. It reports false for an address that is to be bound
 // for the first time still.
-func (e *engine) judge(f *Address, carriers []*link, before []string) (known bool) {
+func (e *engine) judge(f *Address, a *Assignment, carriers []*link, before []string) (known bool) {
 	f.Problem = NoInterface
 	same, usable, refused := true, 0, 0
 	var why error
 	for _, l := range carriers {
 		switch {
-		case l.problem == "" && l.refuses(f.Addr) != "":
+		case l.problem == "" && l.refuses(a) != "":
 		case l.problem == "":
 			same = same && usable < len(before) && before[usable] == l.name
 			usable++
@@ -138,7 +138,7 @@ func (e *engine) judge(f *Address, carriers []*link, before []string) (known boo
 		return true
 	}
 	for _, l := range carriers {
-		if l.problem == "" && l.refuses(f.Addr) == "" {
+		if l.problem == "" && l.refuses(a) == "" {
 			f.Links = append(f.Links, l.name)
 		}
 	}
@@ -152,7 +152,7 @@ func missing(a *Assignment, carriers []*link) string {
 	}
 	var why []string
 	for _, l := range carriers {
-		why = append(why, fmt.Sprintf("%s: %s", l.name, cmp.Or(l.problem, l.refuses(a.Addr))))
+		why = append(why, fmt.Sprintf("%s: %s", l.name, cmp.Or(l.problem, l.refuses(a))))
 	}
 	for _, pattern := range a.Interfaces {
 		if !slices.ContainsFunc(carriers, func(l *link) bool { return matches(pattern, l.name) }) {

@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -21,10 +22,10 @@ type link struct {
 	master   int            // the index of the interface that takes its frames, or 0
 	down     bool
 	problem  string // why the interface can't be used; empty if it can
-	left     []left // subnets that are left to another interface, which has them too
+	left     []left // subnets that others have, too, which come first
 }
 
-// left is a subnet that another interface has, too.
+// left is a subnet that another usable interface with a lower index has, too.
 type left struct {
 	subnet netip.Prefix
 	to     string // that interface
@@ -32,19 +33,20 @@ type left struct {
 
 // carries reports whether the assignment belongs on the interface, and it may be
 // announced there.
-func (l *link) carries(a *Assignment) bool { return l.belongs(a) && l.refuses(a.Addr) == "" }
+func (l *link) carries(a *Assignment) bool { return l.belongs(a) && l.refuses(a) == "" }
 
-// refuses says why an address is not to be announced on the interface; empty if it is.
-func (l *link) refuses(addr netip.Addr) string {
+// refuses says why an assignment that belongs on the interface is not to be announced
+// there; empty if it is.
+func (l *link) refuses(a *Assignment) string {
 	for _, p := range l.prefixes {
-		if !p.Contains(addr) {
+		if !p.Contains(a.Addr) {
 			continue
 		}
-		if why := reserved(addr, p.Masked()); why != "" {
+		if why := reserved(a.Addr, p.Masked()); why != "" {
 			return why
 		}
 		for _, other := range l.left {
-			if other.subnet == p.Masked() {
+			if other.subnet == p.Masked() && (len(a.Interfaces) == 0 || a.names(other.to)) {
 				return fmt.Sprintf("left to %s, which has %v too", other.to, other.subnet)
 			}
 		}
@@ -69,26 +71,32 @@ func reserved(addr netip.Addr, subnet netip.Prefix) string {
 	return ""
 }
 
-// leave leaves each subnet that several usable interfaces have to the one of them with
-// the lowest index: two answers to one question would confuse clients.
+// leave leaves each subnet that several usable interfaces have to those of them with
+// lower indexes, if an address belongs there: two answers to one question would confuse
+// clients.
 func leave(links []link) {
-	first := make(map[netip.Prefix]*link)
-	usable := func(l *link) bool { return l.problem == "" }
+	owners := make(map[netip.Prefix][]*link)
 	for i := range links {
 		l := &links[i]
 		for _, p := range l.prefixes {
-			if f := first[p.Masked()]; usable(l) && (f == nil || l.index < f.index) {
-				first[p.Masked()] = l
+			if subnet := p.Masked(); l.problem == "" && !slices.Contains(owners[subnet], l) {
+				owners[subnet] = append(owners[subnet], l)
+			}
+		}
+	}
+	for subnet, all := range owners {
+		for _, l := range all {
+			for _, other := range all {
+				if other.index < l.index {
+					l.left = append(l.left, left{subnet, other.name})
+				}
 			}
 		}
 	}
 	for i := range links {
-		l := &links[i]
-		for _, p := range l.prefixes {
-			if f := first[p.Masked()]; f != nil && f != l && usable(l) && !slices.ContainsFunc(l.left, func(o left) bool { return o.subnet == p.Masked() }) {
-				l.left = append(l.left, left{p.Masked(), f.name})
-			}
-		}
+		slices.SortFunc(links[i].left, func(a, b left) int {
+			return cmp.Or(a.subnet.Addr().Compare(b.subnet.Addr()), cmp.Compare(a.subnet.Bits(), b.subnet.Bits()), cmp.Compare(a.to, b.to))
+		})
 	}
 }
 
@@ -96,9 +104,14 @@ func leave(links []link) {
 // subnets.
 func (l *link) belongs(a *Assignment) bool {
 	if len(a.Interfaces) > 0 {
-		return slices.ContainsFunc(a.Interfaces, func(p string) bool { return matches(p, l.name) })
+		return a.names(l.name)
 	}
 	return slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool { return p.Contains(a.Addr) })
+}
+
+// names reports whether the assignment names the interface.
+func (a *Assignment) names(name string) bool {
+	return slices.ContainsFunc(a.Interfaces, func(p string) bool { return matches(p, name) })
 }
 
 // matches reports whether the element of Assignment.Interfaces stands for the

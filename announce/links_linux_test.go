@@ -256,9 +256,12 @@ func TestTwoInterfacesInOneSubnet(t *testing.T) {
 		b.client.ask(t, vip)
 		require.NoError(t, s.stop())
 	}
+	s := start(t, b.node, announce.Config{}, announce.Assignment{Addr: vip, Interfaces: []string{"lan0"}, Mode: announce.Answer})
+	require.Equal(t, []string{"lan0"}, about(s.await(t, problem(announce.NoProblem)), vip).Links, "it was asked for")
+	require.NoError(t, s.stop())
 	far := netip.MustParseAddr("10.1.2.3")
 	onLink(t, b.node, "lan0", func(l netlink.Link) error { return netlink.AddrAdd(l, addrOn("10.1.2.1/24")) })
-	s := start(t, b.node, announce.Config{}, answering(far, vip)...)
+	s = start(t, b.node, announce.Config{}, answering(far, vip)...)
 	s.ready(t, 2)
 }
 
