@@ -511,6 +511,13 @@ func (c *chaos) check() {
 // quiet checks what holds when nothing has happened for a while.
 func (c *chaos) quiet() {
 	synctest.Wait()
+	for range 5 {
+		if !c.lossy || c.answered() {
+			break
+		}
+		time.Sleep(500 * time.Millisecond) // one may just be missed, and with it the quorum
+		synctest.Wait()
+	}
 	c.check()
 	whole := true
 	for _, side := range c.sides() {
@@ -526,6 +533,16 @@ func (c *chaos) quiet() {
 			c.mu.Unlock()
 		}
 	}
+}
+
+// answered reports whether one node answers on each side where one can.
+func (c *chaos) answered() bool {
+	for _, side := range c.sides() {
+		if c.candidates(c.membersOn(side)) && len(c.lan.answeringOn(side, vip)) != 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // quietOn checks one side of a partition.
