@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/l2vip/l2vip/announce"
@@ -51,18 +51,25 @@ type told struct {
 
 // names is a set of members that one goroutine replaces and any reads.
 type names struct {
-	set atomic.Pointer[map[string]bool]
+	mu      sync.Mutex
+	set     map[string]bool
+	changed chan struct{} // closed when the set is replaced
 }
 
-func (n *names) has(name string) bool {
-	set := n.set.Load()
-	return set != nil && (*set)[name]
+// read is election.Local's Beats.
+func (n *names) read() (set map[string]bool, changed <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.set, n.changed
 }
 
 // replace replaces the set, if it has changed.
 func (n *names) replace(set map[string]bool) {
-	if former := n.set.Load(); former == nil || !maps.Equal(*former, set) {
-		n.set.Store(&set)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !maps.Equal(n.set, set) {
+		close(n.changed)
+		n.set, n.changed = set, make(chan struct{})
 	}
 }
 
@@ -92,6 +99,7 @@ func newLoop(c *Config, settings *core.Settings, in *inbox, out *outbox) *loop {
 		config: c, settings: settings, inbox: in, outbox: out, state: new(core.State), origin: clock.Now() - time.Second,
 		learned: make(chan netip.AddrPort, 64),
 	}
+	l.beating.changed = make(chan struct{})
 	l.synced.outcome = make(chan bool, 1)
 	l.children.failures = make(chan error, 3)
 	l.lease.announcer, l.lease.now = l.config.Announcer, l.now
@@ -145,7 +153,7 @@ func (l *loop) start(ctx context.Context) {
 	c.announcer, c.membership, c.segment, c.background = newGroup(ctx), newGroup(ctx), newGroup(ctx), newGroup(ctx)
 	local := election.Local{
 		Name: l.config.Name, Instance: l.settings.Instance, Cluster: l.config.Cluster,
-		Keys: l.config.keyring.Keys, Beats: l.beating.has, Learned: l.learned,
+		Keys: l.config.keyring.Keys, Beats: l.beating.read, Learned: l.learned,
 	}
 	l.part(c.announcer, "announce", func(ctx context.Context) error {
 		return l.config.Announcer.Run(ctx, func(f announce.Facts) { l.inbox.change(func() { l.inbox.facts = &f }) })

@@ -22,10 +22,11 @@ type Local struct {
 	// no secret. When the secrets are rotated it returns another pointer; it is cheap
 	// enough to be asked for each packet. Whether there is a secret never changes.
 	Keys func(purpose string) *Keys
-	// Beats reports whether beats of the member with the name arrive on a segment now: a
-	// membership needs to ask such a member less often whether it is there. It may be nil,
-	// is called from any goroutine, and never blocks.
-	Beats func(name string) bool
+	// Beats returns the names of the members whose beats arrive on a segment now, which
+	// must not be changed, and a channel that is closed when they are others: a membership
+	// needs to ask such members less often whether they are there. It may be nil, is called
+	// from any goroutine, and never blocks.
+	Beats func() (names map[string]bool, changed <-chan struct{})
 	// Learned delivers where other members can be joined, as they were heard of
 	// elsewhere. If nil, nobody is heard of elsewhere.
 	Learned <-chan netip.AddrPort

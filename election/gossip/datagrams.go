@@ -80,7 +80,7 @@ func (t *transport) take(b []byte, source net.Addr, now time.Time) {
 			t.drop(dropMalformed, "from", from.Addr(), "member", e.sender)
 			return
 		}
-		t.vouching.relays(data, now)
+		t.holder.relays(data, now)
 		select {
 		case t.packets <- &memberlist.Packet{Buf: data, From: source, Timestamp: now}:
 		case <-t.tasks.ctx.Done():

@@ -59,6 +59,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	m.outbox[d.self] = struct{}{}
 	d.changed()
 	d.mu.Unlock()
+	d.trans.holder.release()
 	d.count.joins.Add(1)
 	d.log.Info("member joined", "member", n.Name, "address", n.Address())
 }

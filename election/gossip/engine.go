@@ -25,9 +25,12 @@ const (
 	// probes, at the most.
 	awareness = 2
 
-	// pushPull is the pause between two exchanges with a random member, which repair what
-	// was lost.
-	pushPull = time.Second
+	// gossipRounds is the pause between two rounds of memberlist's gossip, in probe
+	// intervals. What is urgent travels with the probes, too.
+	gossipRounds = 2
+	// pushPull is the pause between two exchanges with a random member. What is found to be
+	// missing in between is repaired at once: see repair.
+	pushPull = 30 * time.Second
 	// leaveTimeout bounds the farewell.
 	leaveTimeout = 500 * time.Millisecond
 	// raisePause is the pause between two times that this member takes a higher instance,
@@ -51,13 +54,14 @@ type engine struct {
 	seeds   *seeds
 	kick    chan struct{} // wakes loop
 
-	mu       sync.Mutex
-	table    table
-	own      publication
-	news     news
-	instance uint64    // of this member
-	raised   time.Time // when it was raised last
-	senders  int       // goroutines that send large offers
+	mu                   sync.Mutex
+	table                table
+	own                  publication
+	news                 news
+	instance             uint64    // of this member
+	raised               time.Time // when it was raised last
+	senders              int       // goroutines that send large offers
+	repairAt, reconciled time.Time
 }
 
 // news is what report has to tell. The engine's lock guards it.
@@ -93,7 +97,7 @@ func (e *engine) config() *memberlist.Config {
 	ml.TCPTimeout = streamTimeout
 	ml.ProbeInterval = cfg.ProbeInterval
 	ml.ProbeTimeout = cfg.probeTimeout()
-	ml.GossipInterval = cfg.ProbeInterval // oftener wakes more, and was not measured to notice sooner
+	ml.GossipInterval = gossipRounds * cfg.ProbeInterval
 	ml.GossipToTheDeadTime = memory
 	ml.SuspicionMult = suspicionMult
 	ml.SuspicionMaxTimeoutMult = suspicionMaxMult
@@ -217,18 +221,22 @@ func (e *engine) nowJoined() {
 func (e *engine) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var beating <-chan struct{} // closed when other members beat
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-e.kick:
 		case <-timer.C:
+		case <-beating:
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		e.encode()
-		next := e.send()
+		var all bool
+		all, beating = e.trans.holder.beating(e.live())
+		next := e.send(all)
 		e.deliver()
 		timer.Reset(time.Until(next))
 	}

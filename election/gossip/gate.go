@@ -30,9 +30,7 @@ const (
 // validPacket reports whether b is a message of memberlist in a datagram, or several of
 // them.
 func validPacket(b []byte) bool {
-	if len(b) > 1+checksumSize && b[0] == mlChecksum {
-		b = b[1+checksumSize:]
-	}
+	b = withoutChecksum(b)
 	if len(b) < 2 || b[0] != mlCompound {
 		return single(b)
 	}
@@ -49,6 +47,14 @@ func validPacket(b []byte) bool {
 		rest = rest[size:]
 	}
 	return len(rest) == 0
+}
+
+// withoutChecksum returns a message without memberlist's checksum.
+func withoutChecksum(b []byte) []byte {
+	if len(b) > 1+checksumSize && b[0] == mlChecksum {
+		return b[1+checksumSize:]
+	}
+	return b
 }
 
 // single reports whether b is one message that may stand alone in a datagram.

@@ -100,7 +100,7 @@ func FuzzReceive(f *testing.F) {
 		e.receive("other", 1, b, netip.AddrPort{})
 		delegate{e}.MergeRemoteState(b, true)
 		e.encode()
-		e.send()
+		e.send(false)
 		if n := len(e.table.members); n != 1 {
 			t.Fatalf("%d members in the table", n)
 		}

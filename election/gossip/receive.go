@@ -22,11 +22,9 @@ func (e *engine) receive(from string, instance uint64, b []byte, source netip.Ad
 		return
 	}
 	e.started(from, instance)
-	goOn, stranger := e.note(from, &msg)
-	if stranger && source.Port() != 0 && msg.kind != kindLeave {
-		// It knows this member from before a restart that it has not noticed, or from
-		// others. To wait for its next push/pull would take too long.
-		e.seeds.addSome(source, time.Now())
+	goOn, differ := e.note(from, &msg)
+	if differ {
+		e.reconcile(from, source)
 	}
 	if !goOn {
 		return
@@ -51,8 +49,8 @@ func (e *engine) receive(from string, instance uint64, b []byte, source netip.Ad
 }
 
 // note takes from a message what it says beside the offers, and reports whether to go on,
-// and whether the sender is not known.
-func (e *engine) note(from string, msg *message) (goOn, stranger bool) {
+// and whether the sender knows other members than this one.
+func (e *engine) note(from string, msg *message) (goOn, differ bool) {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -60,7 +58,7 @@ func (e *engine) note(from string, msg *message) (goOn, stranger bool) {
 	if sender == nil {
 		// A datagram may overtake what tells memberlist of a member.
 		e.drop(dropUnknown)
-		return false, e.table.members[from] == nil
+		return false, e.table.members[from] == nil && msg.kind != kindLeave
 	}
 	switch msg.kind {
 	case kindLeave:
@@ -90,12 +88,33 @@ func (e *engine) note(from string, msg *message) (goOn, stranger bool) {
 			}
 		case m == nil:
 			e.drop(dropUnknown)
-		case r.node != from:
+			differ = differ || e.table.members[r.node] == nil
+		case r.node != from || r.data == nil:
 			m.mention(r.version, from, now)
 			e.wake()
 		}
 	}
-	return msg.kind != kindRequest, false
+	return msg.kind != kindRequest, differ && msg.kind == kindOffer
+}
+
+// reconcile exchanges everything with a member that knows others than this one does, lest
+// they wait for the next push/pull: one that is not known itself, as it knows this member
+// from before a restart that it has not noticed, or that has met the others first.
+func (e *engine) reconcile(name string, source netip.AddrPort) {
+	now := time.Now()
+	addr, live := e.located(name)
+	e.mu.Lock()
+	due := now.Sub(e.reconciled) >= repairPause
+	if live && due {
+		e.reconciled = now
+	}
+	e.mu.Unlock()
+	switch {
+	case live && due:
+		e.trans.tasks.spawn(func() { _ = e.exchange(addr) })
+	case !live && source.Port() != 0:
+		e.seeds.addSome(source, now)
+	}
 }
 
 // wants reports whether an offer is worth to be read.

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ const (
 	repairBudget = 64 << 10
 	// maxSenders bounds the goroutines that send large offers.
 	maxSenders = 64
+	// repairPause is the pause between two members that are told what is known.
+	repairPause = time.Second
 )
 
 // publication is the offer of this member. The engine's lock guards it.
@@ -95,9 +98,10 @@ type packet struct {
 	msg  []byte
 }
 
-// send sends the members what their outboxes have, and asks for what is missing. It returns
-// when to look again.
-func (e *engine) send() time.Time {
+// send sends the members what their outboxes have, and asks for what is missing. Unless all
+// members beat, on segments that carry their offers as well, it repairs what was lost. It
+// returns when to look again.
+func (e *engine) send(beating bool) time.Time {
 	now := time.Now()
 	next := now.Add(memory)
 	var packets []packet
@@ -117,11 +121,49 @@ func (e *engine) send() time.Time {
 			next = m.askAt
 		}
 	}
+	if !beating {
+		packets = append(packets, e.repair(now)...)
+		if e.repairAt.Before(next) {
+			next = e.repairAt
+		}
+	}
 	e.mu.Unlock()
 	for _, p := range packets {
 		_ = e.trans.send(kindEngine, p.name, p.to, p.msg) // what is lost is asked for
 	}
 	return next
+}
+
+// repair returns what tells a random member, once a second, which versions of which offers
+// are known here, so that it asks for what it misses. The lock is held.
+func (e *engine) repair(now time.Time) []packet {
+	if now.Before(e.repairAt) {
+		return nil
+	}
+	e.repairAt = now.Add(repairPause)
+	all := e.table.all()
+	if len(all) == 0 {
+		return nil
+	}
+	to := all[rand.IntN(len(all))]
+	msg := message{kind: kindOffer}
+	room := packetSize - overhead(e.cluster, e.self, to.name) - 2
+	add := func(name string) {
+		if r, ok := e.recordOf(name); ok && name != to.name {
+			r.data = nil
+			if room -= 4 + r.size(); room >= 0 {
+				msg.records = append(msg.records, r)
+			}
+		}
+	}
+	add(e.self)
+	for _, i := range rand.Perm(len(all)) {
+		add(all[i].name)
+	}
+	if len(msg.records) == 0 {
+		return nil
+	}
+	return []packet{{to.name, to.addr, msg.append(nil)}}
 }
 
 // askFor returns the requests for a member's offer: to itself, and to the member that

@@ -26,7 +26,7 @@ type transport struct {
 	keys      func() *election.Keys
 	current   atomic.Pointer[ring]
 	links     *links
-	vouching  vouching
+	holder    holder
 	inbound   inbound
 	received  atomic.Int64 // bytes of messages in streams that others have opened
 	answered  atomic.Int64 // and in those that this engine has
@@ -108,7 +108,8 @@ func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *eng
 			conns: make(map[net.Conn]struct{}), own: make(map[netip.AddrPort]bool),
 		},
 	}
-	t.links.located, t.vouching.beats = e.located, local.Beats
+	t.holder.joined = make(chan struct{})
+	t.links.located, t.holder.beats = e.located, local.Beats
 	t.current.Store(newRing(e.cluster, t.keys()))
 	t.tasks.ctx, t.tasks.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return t, nil
@@ -191,7 +192,11 @@ func (t *transport) WriteTo([]byte, string) (time.Time, error) {
 // WriteToAddress implements [memberlist.NodeAwareTransport].
 func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
 	to, err := netip.ParseAddrPort(addr.Addr)
-	if now := time.Now(); err == nil && !t.vouch(b, addr.Name, now) {
+	switch {
+	case err != nil:
+	case t.holder.holds(b, addr.Name, t.engine.live(), t.tasks.ctx.Done()):
+		err = errHeld
+	default:
 		err = t.send(kindMemberlist, addr.Name, to, b)
 	}
 	return time.Now(), err
