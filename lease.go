@@ -28,6 +28,13 @@ const (
 	maxLoopStall = time.Second
 )
 
+// pause is the longest time between two turns of the loop: a part of the lease that it
+// renews. Where beats renew a longer one it only has to turn in time for them, and before
+// its own is over if they are not sent.
+func (l *lease) pause() time.Duration {
+	return max(l.byTurn/renewalsPerLease, min(l.byTurn/2, time.Duration(l.byBeat.Load())/renewalsPerLease))
+}
+
 // turn extends the lease at a turn of the loop, and returns by how much that is too
 // late; zero if it is in time.
 func (l *lease) turn(now time.Duration) (late time.Duration) {

@@ -238,7 +238,7 @@ func (l *loop) end() error {
 
 // pause returns how long the loop may wait for something to happen.
 func (l *loop) pause(now time.Duration) time.Duration {
-	next := now + l.lease.byTurn/renewalsPerLease
+	next := now + l.lease.pause()
 	if l.deadline > 0 {
 		next = min(next, l.deadline)
 	}
@@ -317,6 +317,9 @@ func (l *loop) leases(in *core.Input) (byTurn, byBeat time.Duration) {
 		if m := &l.state.Members[i]; m.Live && (m.Peer == nil || len(m.Peer.Rows) == 0) {
 			return byTurn, byTurn
 		}
+	}
+	if l.config.Segment == NoSegment {
+		return byTurn, byTurn
 	}
 	return byTurn, l.config.Lease
 }

@@ -74,8 +74,8 @@ type Config struct {
 	// everything: a member is declared dead no sooner than 4 × ProbeInterval after
 	// it was last able to answer, one for the probe that fails and three for the
 	// suspicion; from the eleventh member on times log10 of their number. If zero,
-	// 100 ms. Members of which [election.Local] says that they beat are probed once a
-	// second. Less than 50 ms tends to declare members dead that are only busy. It
+	// 100 ms. Of the members of which [election.Local] says that they beat, one is probed
+	// each five seconds. Less than 50 ms tends to declare members dead that are only busy. It
 	// must be the same on all members.
 	ProbeInterval time.Duration
 

@@ -43,10 +43,10 @@
 // An offer that changes goes straight to every live member, in a datagram if it fits,
 // else on a stream for each, where what is superseded before it was sent is skipped; one
 // that is published again unchanged goes nowhere. Members that join, for the first time
-// or again, send each other their offers and ask for the other's. Once a second each
-// member compares versions with a random other; while an offer is missing it is asked
-// for with growing pauses. When a member joins, everything that is known is in the first
-// exchange.
+// or again, send each other their offers and ask for the other's. Unless all members beat,
+// each tells a random other once a second which versions it knows; while an offer is
+// missing it is asked for with growing pauses. When a member joins, everything that is
+// known is in the first exchange.
 //
 // The Instance and the Revision in an offer are its publisher's, and travel as they are.
 // What orders offers here is a version of the engine's own, beside the offer. A member's
@@ -108,6 +108,7 @@
 // it may have been stopped, and not know yet that it lost what it held. It is
 // asked for its offer, calls report, and what is published then counts.
 //
-// All times scale with Config.ProbeInterval. A member whose beats arrive on a segment is
-// probed once a second only, and as often as the others from the moment when they stop.
+// All times scale with Config.ProbeInterval. Members whose beats arrive on a segment are
+// probed one each five seconds, and as often as the others from the moment when they stop:
+// while all beat, memberlist waits within its probe.
 package gossip

@@ -26,8 +26,9 @@ const (
 	awareness = 2
 
 	// gossipRounds is the pause between two rounds of memberlist's gossip, in probe
-	// intervals. What is urgent travels with the probes, too.
-	gossipRounds = 2
+	// intervals. What is urgent travels with the probes, too: shorter ones were not measured
+	// to notice sooner.
+	gossipRounds = 5
 	// pushPull is the pause between two exchanges with a random member. What is found to be
 	// missing in between is repaired at once: see repair.
 	pushPull = 30 * time.Second

@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// beatingProbe is the pause between two probes by a member among members that beat, as
-	// memberlist has it on a LAN by itself.
-	beatingProbe = time.Second
+	// beatingProbe is the pause between two probes by a member among members that beat:
+	// what they find is only whether the port can be reached.
+	beatingProbe = 5 * time.Second
 	// relayPause is for how long after a request to probe for another member every probe
 	// goes out: it may be that one.
 	relayPause = 100 * time.Millisecond
