@@ -48,11 +48,18 @@ type Config struct {
 	Cluster string
 	// Key is the secret of the cluster, of at least 16 bytes, alike on all nodes: what
 	// the members say to each other is authenticated with keys derived from it, on the
-	// segment and by the Membership. If empty, and Passphrase too, every station on the
-	// segment can speak in a member's name, and every host that reaches the port of the
-	// Membership can join it: it can take addresses away, as it can by ARP.
+	// segment and by the Membership. A stranger can then claim addresses by ARP and NDP,
+	// which no secret protects, and send what is refused: see Status.Refusals.
+	//
+	// If empty, and Passphrase too, a stranger can more. A station on a segment can beat and
+	// offer as a member of any name, so that addresses move to it or stay where nobody
+	// serves them. A host that reaches the port of package election/gossip can join as a
+	// member, with the same effect, and take the name of one that is not there. It cannot
+	// speak in the name of one that is unless it sees the streams of that, and what it has
+	// recorded is of no use.
 	Key []byte
-	// Passphrase is a secret of any length in place of Key.
+	// Passphrase is a secret of any length in place of Key. Whoever records what members
+	// send can try passphrases at leisure, at some ten milliseconds each: choose a long one.
 	Passphrase string
 	// AcceptKeys are other secrets that are accepted, for rotation, at most two of at
 	// least 16 bytes each: what members send with one of them is believed, too, and

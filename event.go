@@ -75,6 +75,9 @@ const (
 	// Hardware. If it is this node's name, the one of the two that started later is no
 	// candidate.
 	NameConflict Kind = "name-conflict"
+	// Refused: messages of the host that Detail names first are refused, for the reason that
+	// follows. The same is told at most once in a minute; Status.Refusals counts.
+	Refused Kind = "refused"
 	// LeaseLost and LeaseRegained: this process did not run in time and fell
 	// silent, or may answer again.
 	LeaseLost     Kind = "lease-lost"
@@ -111,7 +114,7 @@ func (ev Event) level() slog.Level {
 		if ev.Detail != "" {
 			return slog.LevelWarn
 		}
-	case AddressDisputed, BeatsMissing, ConfigDiffers, Contested, KernelAnswers, LeaseLost, NameConflict, RivalSighted:
+	case AddressDisputed, BeatsMissing, ConfigDiffers, Contested, KernelAnswers, LeaseLost, NameConflict, Refused, RivalSighted:
 		return slog.LevelWarn
 	case OfferChanged:
 		switch ev.Reason {

@@ -32,7 +32,7 @@ const (
 // renews. Where beats renew a longer one it only has to turn in time for them, and before
 // its own is over if they are not sent.
 func (l *lease) pause() time.Duration {
-	return max(l.byTurn/renewalsPerLease, min(l.byTurn/2, time.Duration(l.byBeat.Load())/renewalsPerLease))
+	return max(l.byTurn/renewalsPerLease, min(l.byTurn/3, time.Duration(l.byBeat.Load())/renewalsPerLease))
 }
 
 // turn extends the lease at a turn of the loop, and returns by how much that is too

@@ -154,6 +154,7 @@ func (l *loop) start(ctx context.Context) {
 	local := election.Local{
 		Name: l.config.Name, Instance: l.settings.Instance, Cluster: l.config.Cluster,
 		Keys: l.config.keyring.Keys, Beats: l.beating.read, Learned: l.learned,
+		Refused: func(from, why string) { l.outbox.refuse(l.config.log.Logger, from, why) },
 	}
 	l.part(c.announcer, "announce", func(ctx context.Context) error {
 		return l.config.Announcer.Run(ctx, func(f announce.Facts) { l.inbox.change(func() { l.inbox.facts = &f }) })

@@ -1,6 +1,7 @@
 package l2vip_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -111,6 +112,21 @@ func TestKeyIsKeptByAMembershipThatIsWrapped(t *testing.T) {
 				}
 				require.Len(t, n.Status().Members, want, "%v: %s", e, n.name)
 			}
+			refused := func(n *node) (from []string) {
+				for _, r := range n.Status().Refusals {
+					require.Equal(t, election.OtherSecret, r.Why)
+					from = append(from, r.From)
+				}
+				return from
+			}
+			require.Contains(t, refused(c.nodes[0]), c.nodes[2].host.Addr().String(), "with the address it comes from")
+			require.Contains(t, refused(c.nodes[2]), c.nodes[0].host.Addr().String())
+			if e == segmentAndGossip {
+				require.Contains(t, refused(c.nodes[0]), election.HardwareAddr(c.nodes[2].machine.Link(2).HardwareAddr()).String())
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			require.Contains(t, waitFor(t, c.nodes[0].Events(ctx, 0), l2vip.Refused).Detail, election.OtherSecret)
+			cancel()
 		})
 	}
 }

@@ -4,10 +4,11 @@ import "sync/atomic"
 
 // outbox is what the loop tells those who ask.
 type outbox struct {
-	ready   chan struct{} // closed when ready
-	drained chan struct{} // closed when a drain has handed everything over
-	events  events
-	status  atomic.Pointer[snapshot]
+	ready    chan struct{} // closed when ready
+	drained  chan struct{} // closed when a drain has handed everything over
+	events   events
+	refusals refusals
+	status   atomic.Pointer[snapshot]
 }
 
 // closeOnce closes the channel, which only one goroutine closes.

@@ -85,7 +85,8 @@ func (r *Runner) SetServices(services []Service) error {
 // the next one: SetKeys(old, new), SetKeys(new, old), SetKeys(new). A node that takes a
 // step late is answered with a secret that it knows. Authentication is neither turned
 // on nor off while the nodes run: an empty list is refused, and so is any list if the
-// Config has no secret. An error changes nothing. Before Run it replaces those of the
+// Config has no secret; what a stranger can do without one is said there. Whoever has a
+// secret that is still accepted is no stranger: a rotation ends that with its last step. An error changes nothing. Before Run it replaces those of the
 // Config.
 //
 // The Membership of package election/gossip and the Segment follow at once.
@@ -111,7 +112,11 @@ func (r *Runner) Drain(ctx context.Context) error {
 }
 
 // Status returns what the Runner knows and does now.
-func (r *Runner) Status() *Status { return r.outbox.status.Load().status(&r.config) }
+func (r *Runner) Status() *Status {
+	status := r.outbox.status.Load().status(&r.config)
+	status.Refusals = r.outbox.refusals.read()
+	return status
+}
 
 // Events returns a channel of the events that come after the one numbered after,
 // as far as they are still known, the newest thousand or half of that; 0 asks for

@@ -41,6 +41,10 @@ type Status struct {
 	// Beats counts what happened between the members on the segments; zero if the
 	// Segment does not count.
 	Beats segment.Stats
+	// Refusals are the hosts whose messages to the Segment or the Membership are refused,
+	// and why, the latest first and at most 16: members with another secret or version, or
+	// strangers. They disturb nothing.
+	Refusals []election.Refusal
 	// LogDropped is how many lines of the log were dropped because the handler was
 	// slow.
 	LogDropped uint64

@@ -27,6 +27,10 @@ type Local struct {
 	// needs to ask such members less often whether they are there. It may be nil, is called
 	// from any goroutine, and never blocks.
 	Beats func() (names map[string]bool, changed <-chan struct{})
+	// Refused is told of each message that is refused: where it comes from, see
+	// [Refusal].From, and why. It may be nil, is called from any goroutine, and never
+	// blocks.
+	Refused func(from, why string)
 	// Learned delivers where other members can be joined, as they were heard of
 	// elsewhere. If nil, nobody is heard of elsewhere.
 	Learned <-chan netip.AddrPort
@@ -38,6 +42,13 @@ func (l *Local) KeysFor(purpose string) *Keys {
 		return nil
 	}
 	return l.Keys(purpose)
+}
+
+// Refuse tells of a message that is refused.
+func (l *Local) Refuse(from, why string) {
+	if l.Refused != nil {
+		l.Refused(from, why)
+	}
 }
 
 // Membership is what a membership engine tells of the other members: a whole

@@ -421,7 +421,7 @@ func (e *engine) opens(t *testing.T, target string) *stream {
 	require.NoError(t, err)
 	c, err := e.trans.dial(conn, "", netip.MustParseAddrPort(target))
 	require.NoError(t, err)
-	c.budget, c.drop, c.closed = &e.trans.received, e.trans.drop, func(*stream) {}
+	c.budget, c.drop, c.closed = &e.trans.received, e.drop, func(*stream) {}
 	return c
 }
 

@@ -50,7 +50,7 @@ func (t *transport) openOnce(name string, to netip.AddrPort, timeout time.Durati
 		_ = conn.Close()
 		return nil, err
 	}
-	c.budget, c.drop, c.closed = &t.answered, t.drop, t.closed()
+	c.budget, c.drop, c.closed = &t.answered, t.engine.drop, t.closed()
 	_ = conn.SetDeadline(time.Now().Add(streamTimeout)) // memberlist does not always set one
 	return c, nil
 }
@@ -67,7 +67,7 @@ func (t *transport) accept() {
 		}
 		n := &inboundConn{conn, addrPort(conn.RemoteAddr()).Addr()}
 		if gone := t.inbound.arrive(n); gone != nil {
-			t.drop(dropOverloaded, "from", gone.source)
+			t.engine.drop(dropOverloaded, gone.source)
 			_ = gone.Close()
 		}
 		if !t.track(conn) || !t.tasks.spawn(func() { t.serve(n) }) {
@@ -90,7 +90,7 @@ func (t *transport) serve(n *inboundConn) {
 		}
 	}
 	if err == nil && !t.inbound.admit(c.countedAs) {
-		t.drop(dropOverloaded, "from", n.source, "member", c.peer.sender)
+		t.engine.drop(dropOverloaded, n.source, "member", c.peer.sender)
 		err = errOverloaded
 	}
 	if err != nil {
@@ -98,7 +98,7 @@ func (t *transport) serve(n *inboundConn) {
 		_ = n.Close()
 		return
 	}
-	c.budget, c.drop, c.closed = &t.received, t.drop, t.closed()
+	c.budget, c.drop, c.closed = &t.received, t.engine.drop, t.closed()
 	_ = n.SetDeadline(time.Now().Add(streamTimeout))
 	kind, message, err := c.receive()
 	switch {

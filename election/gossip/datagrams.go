@@ -39,27 +39,27 @@ func (t *transport) receive() {
 func (t *transport) take(b []byte, source net.Addr, now time.Time) {
 	from := addrPort(source)
 	if len(b) > maxDatagram {
-		t.drop(dropTooLarge, "from", from.Addr())
+		t.engine.drop(dropTooLarge, from.Addr())
 		return
 	}
 	e, sealed, err := parseEnvelope(b, t.links.cluster)
 	if err != nil {
-		t.drop(reasonOf(err), "from", from.Addr())
+		t.engine.drop(reasonOf(err), from.Addr())
 		return
 	}
 	if e.receiver != t.links.self || e.sender == t.links.self {
-		t.drop(dropMisdirected, "from", from.Addr(), "to", e.receiver)
+		t.engine.drop(dropMisdirected, from.Addr(), "to", e.receiver)
 		return
 	}
 	r := t.ring()
 	s := r.find(e.ids[0])
 	if s == nil {
-		t.drop(dropKey, "from", from.Addr(), "member", e.sender)
+		t.engine.drop(dropKey, from.Addr(), "member", e.sender)
 		return
 	}
 	data, news, why, reply, where := t.links.take(&e, sealed, b, s, r, from)
 	if why != taken {
-		t.drop(why, "from", from.Addr(), "member", e.sender)
+		t.engine.drop(why, from.Addr(), "member", e.sender)
 		if reply != nil {
 			_, _ = t.sockets.packet.WriteTo(reply, net.UDPAddrFromAddrPort(where))
 		}
@@ -77,7 +77,7 @@ func (t *transport) take(b []byte, source net.Addr, now time.Time) {
 		t.engine.receive(e.sender, e.instance, data, from)
 	case kindMemberlist:
 		if !validPacket(data) {
-			t.drop(dropMalformed, "from", from.Addr(), "member", e.sender)
+			t.engine.drop(dropMalformed, from.Addr(), "member", e.sender)
 			return
 		}
 		t.holder.relays(data, now)

@@ -28,19 +28,19 @@ func (d delegate) NodeMeta(int) []byte { return meta[:] }
 func (d delegate) NotifyAlive(n *memberlist.Node) error {
 	addr, ok := netip.AddrFromSlice(n.Addr)
 	if badName(n.Name) != nil || !ok || addr.IsUnspecified() || addr.IsMulticast() || n.Port == 0 {
-		d.drop(dropMalformed)
+		d.drop(dropMalformed, netip.Addr{})
 		return errMalformed
 	}
 	// A member that speaks no common version would make every exchange fail.
 	if n.PMin > memberlist.ProtocolVersion2Compatible || n.PMax < memberlist.ProtocolVersion2Compatible ||
 		n.PCur < n.PMin || n.PCur > n.PMax || n.DMin > 0 || n.DCur > n.DMax || !bytes.Equal(n.Meta, meta[:]) {
-		d.drop(dropVersion, "member", n.Name)
+		d.drop(dropVersion, netip.Addr{}, "member", n.Name)
 		return errVersion
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n.Name != d.self && !d.table.admit(n.Name, time.Now()) {
-		d.drop(dropOverloaded, "member", n.Name)
+		d.drop(dropOverloaded, netip.Addr{}, "member", n.Name)
 		return errors.New("too many members")
 	}
 	return nil

@@ -19,9 +19,9 @@ func quietEngine(t testing.TB) *engine {
 	t.Helper()
 	g, err := New(Config{})
 	require.NoError(t, err)
-	e := newEngine(g, "self", defaultCluster, nil)
+	e := newEngine(g, &election.Local{Name: "self"}, defaultCluster, nil)
 	e.trans = &transport{
-		links: newLinks(defaultCluster, "self", e.instance, time.Now), engine: e, count: e.count, log: e.log.Logger,
+		links: newLinks(defaultCluster, "self", e.instance, time.Now), engine: e,
 		keys: func() *election.Keys { return nil }, sockets: sockets{packet: new(sink), own: make(map[netip.AddrPort]bool)},
 		packets: make(chan *memberlist.Packet, 100), inbound: inbound{names: make(map[string]int)},
 	}

@@ -49,6 +49,7 @@ type engine struct {
 	self    string
 	cluster string
 	count   *counters
+	local   *election.Local
 	log     *asynclog.Logger // as much is logged under memberlist's locks
 	list    *memberlist.Memberlist
 	trans   *transport
@@ -74,9 +75,9 @@ type news struct {
 	delivered chan struct{} // closed and replaced when it was
 }
 
-func newEngine(g *Gossip, self, cluster string, report func(election.Membership)) *engine {
+func newEngine(g *Gossip, local *election.Local, cluster string, report func(election.Membership)) *engine {
 	e := &engine{
-		gossip: g, self: self, cluster: cluster, count: &g.count, log: asynclog.New(g.cfg.Logger.Handler()), kick: make(chan struct{}, 1),
+		gossip: g, self: local.Name, local: local, cluster: cluster, count: &g.count, log: asynclog.New(g.cfg.Logger.Handler()), kick: make(chan struct{}, 1),
 		// The low bits tell starts in one microsecond apart.
 		instance: uint64(g.clock().UnixNano())&^0x3ff | rand.Uint64N(0x3ff) + 1,
 		news:     news{report: report, dirty: true, delivered: make(chan struct{})},
@@ -115,7 +116,7 @@ func (e *engine) config() *memberlist.Config {
 }
 
 // run is Gossip.Run.
-func (e *engine) run(ctx context.Context, local *election.Local) error {
+func (e *engine) run(ctx context.Context) error {
 	cfg := &e.gossip.cfg
 	advertise, err := cfg.advertise(ctx, e.gossip.peers)
 	if err != nil {
@@ -123,7 +124,7 @@ func (e *engine) run(ctx context.Context, local *election.Local) error {
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	trans, err := newTransport(ctx, cfg, advertise, e, local)
+	trans, err := newTransport(ctx, cfg, advertise, e)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func (e *engine) run(ctx context.Context, local *election.Local) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { e.loop(running) })
 	loops.Go(func() { e.seeds.run(running) })
-	loops.Go(func() { e.seeds.learn(running, local.Learned) })
+	loops.Go(func() { e.seeds.learn(running, e.local.Learned) })
 	select {
 	case <-ctx.Done():
 	case err = <-trans.sockets.broken:
@@ -315,5 +316,3 @@ func (e *engine) located(name string) (netip.AddrPort, bool) {
 	}
 	return netip.AddrPort{}, false
 }
-
-func (e *engine) drop(why reason, args ...any) { e.count.drop(e.log.Logger, why, args...) }

@@ -66,7 +66,7 @@ func (g *Gossip) Run(ctx context.Context, local election.Local, report func(elec
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	e := newEngine(g, local.Name, cluster, report)
+	e := newEngine(g, &local, cluster, report)
 	g.mu.Lock()
 	if g.engine != nil {
 		g.mu.Unlock()
@@ -77,7 +77,7 @@ func (g *Gossip) Run(ctx context.Context, local election.Local, report func(elec
 		e.own.pending = g.published
 	}
 	g.mu.Unlock()
-	return e.run(ctx, &local)
+	return e.run(ctx)
 }
 
 // Publish makes o the offer of this member, whole, and returns at once. The

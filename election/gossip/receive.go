@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -14,11 +15,11 @@ func (e *engine) receive(from string, instance uint64, b []byte, source netip.Ad
 	msg, err := parseMessage(b)
 	addr := source.Addr()
 	if err != nil {
-		e.drop(dropMalformed, "error", err, "member", from, "from", addr)
+		e.drop(dropMalformed, addr, "error", err, "member", from)
 		return
 	}
 	if instance != e.trans.links.proven(from) {
-		e.drop(dropStale)
+		e.drop(dropStale, netip.Addr{})
 		return
 	}
 	e.started(from, instance)
@@ -37,11 +38,11 @@ func (e *engine) receive(from string, instance uint64, b []byte, source netip.Ad
 		}
 		o := new(election.Offer)
 		if err := o.UnmarshalBinary(r.data); err != nil {
-			e.drop(dropMalformed, "error", err, "member", r.node, "from", addr)
+			e.drop(dropMalformed, addr, "error", err, "member", r.node)
 			continue
 		}
 		if o.Node != r.node {
-			e.drop(dropMalformed, "error", "the record is about another member than the offer in it", "member", r.node, "from", addr)
+			e.drop(dropMalformed, addr, "error", "the record is about another member than the offer in it", "member", r.node)
 			continue
 		}
 		e.take(o, r, first)
@@ -57,7 +58,7 @@ func (e *engine) note(from string, msg *message) (goOn, differ bool) {
 	sender := e.table.alive(from)
 	if sender == nil {
 		// A datagram may overtake what tells memberlist of a member.
-		e.drop(dropUnknown)
+		e.drop(dropUnknown, netip.Addr{})
 		return false, e.table.members[from] == nil && msg.kind != kindLeave
 	}
 	switch msg.kind {
@@ -87,7 +88,7 @@ func (e *engine) note(from string, msg *message) (goOn, differ bool) {
 				e.changed()
 			}
 		case m == nil:
-			e.drop(dropUnknown)
+			e.drop(dropUnknown, netip.Addr{})
 			differ = differ || e.table.members[r.node] == nil
 		case r.node != from || r.data == nil:
 			m.mention(r.version, from, now)
@@ -126,7 +127,7 @@ func (e *engine) wants(r *record, first bool) bool {
 		return false // this member itself, or counted already
 	}
 	if first && r.version.less(m.said) {
-		e.drop(dropStale)
+		e.drop(dropStale, netip.Addr{})
 	}
 	return m.wants(r.version, first)
 }
@@ -140,7 +141,7 @@ func (e *engine) take(o *election.Offer, r *record, first bool) {
 		return
 	}
 	if !e.table.take(m, o, append([]byte(nil), r.data...), r.version, first) {
-		e.drop(dropOverloaded, "member", r.node, "entries", len(o.Entries))
+		e.drop(dropOverloaded, netip.Addr{}, "member", r.node, "entries", len(o.Entries))
 		return
 	}
 	e.count.offers.Add(1)
@@ -173,12 +174,5 @@ func (e *engine) gone(m *member, how string) {
 // conflict notes that two members have one name, perhaps this one's.
 func (e *engine) conflict(name string, other netip.Addr) {
 	e.count.conflicts.Add(1)
-	if !e.count.mayWarn(warning{why: dropConflict, name: name}) {
-		return
-	}
-	text := "two members have one name"
-	if name == e.self {
-		text = "another member has this member's name"
-	}
-	e.log.Warn(text, "member", name, "other", other)
+	e.local.Refuse(other.String(), fmt.Sprintf("the name of another member, %q", name))
 }

@@ -62,7 +62,7 @@ func (e *engine) encode() {
 		data, _ = own.AppendBinary(nil) // never fails
 	}
 	if len(data) == 0 || len(data) > maxOffer {
-		e.drop(dropTooLarge, "member", e.self, "entries", len(own.Entries), "bytes", len(data))
+		e.drop(dropTooLarge, netip.Addr{}, "member", e.self, "entries", len(own.Entries), "bytes", len(data))
 		data = nil
 	}
 

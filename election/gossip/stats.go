@@ -2,12 +2,10 @@ package gossip
 
 import (
 	"errors"
-	"log/slog"
-	"maps"
 	"net/netip"
-	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/l2vip/l2vip/election"
 )
 
 // Stats counts what happened since [Gossip.Run] began.
@@ -67,25 +65,24 @@ const (
 	dropTooLarge
 	dropOverloaded
 	dropSlow
-	dropConflict // two members of one name: not counted here
 	reasons
 )
 
-// remarkable says of the reasons worth a warning what they mean. The others belong to
-// normal operation.
-var remarkable = [reasons]string{
-	dropForeign:     "dropped something that is not of l2vip",
-	dropVersion:     "dropped a message of an unknown major version",
-	dropCluster:     "dropped a message of another cluster",
-	dropKey:         "dropped a message of a member with other keys",
-	dropForged:      "dropped a message that is not authentic",
-	dropMisdirected: "dropped a message for another member",
-	dropReplayed:    "dropped a message that had come before",
-	dropFuture:      "dropped a message of a member whose clock is more than a day ahead",
-	dropMalformed:   "dropped a malformed message",
-	dropTooLarge:    "dropped a message that is too large",
-	dropOverloaded:  "dropped a message under too much load",
-	dropSlow:        "ended a stream that took too long",
+// refusals says why a host is refused whose messages are dropped for a reason. The others
+// belong to normal operation.
+var refusals = [reasons]string{
+	dropForeign:     "not of l2vip",
+	dropVersion:     election.OtherVersion,
+	dropCluster:     "another cluster",
+	dropKey:         election.OtherSecret,
+	dropForged:      "not authentic",
+	dropMisdirected: "for another member",
+	dropReplayed:    "received before",
+	dropFuture:      "a clock that is more than a day ahead",
+	dropMalformed:   "malformed",
+	dropTooLarge:    "too large",
+	dropOverloaded:  "too much at once",
+	dropSlow:        "too slow",
 }
 
 // reasonOf returns why what an error is about is dropped, or taken if it says nothing of
@@ -99,67 +96,21 @@ func reasonOf(err error) reason {
 	return taken
 }
 
-const (
-	// warnPause is how long the same warning about one source is not repeated, and
-	// maxWarnings how many there are in that time.
-	warnPause, maxWarnings = time.Minute, 128
-)
-
 // counters are the Stats while they grow.
 type counters struct {
 	joins, leaves, restarts, offers, conflicts atomic.Uint64
 
 	dropped [reasons]atomic.Uint64
-
-	mu     sync.Mutex
-	warned map[warning]time.Time
 }
 
-// warning is what is told once in a while.
-type warning struct {
-	why  reason
-	from netip.Addr
-	name string // instead
-}
-
-// mayWarn reports whether a warning is due.
-func (c *counters) mayWarn(w warning) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	if at, told := c.warned[w]; told && now.Sub(at) < warnPause {
-		return false
+// drop counts something that is not taken. The host that it comes from, if that is known,
+// is refused.
+func (e *engine) drop(why reason, from netip.Addr, args ...any) {
+	e.count.dropped[why].Add(1)
+	if text := refusals[why]; text != "" && from.IsValid() {
+		e.local.Refuse(from.String(), text)
 	}
-	if len(c.warned) >= maxWarnings {
-		maps.DeleteFunc(c.warned, func(_ warning, at time.Time) bool { return now.Sub(at) >= warnPause })
-	}
-	if c.warned == nil {
-		c.warned = make(map[warning]time.Time)
-	}
-	if len(c.warned) < maxWarnings {
-		c.warned[w] = now
-		return true
-	}
-	return false
-}
-
-// drop counts something that is not taken, and warns of it now and then. After "from" in
-// args stands the address that it comes from.
-func (c *counters) drop(log *slog.Logger, why reason, args ...any) {
-	c.dropped[why].Add(1)
-	text := remarkable[why]
-	if text == "" {
-		return
-	}
-	var from netip.Addr
-	for i := 0; i+1 < len(args); i += 2 {
-		if args[i] == "from" {
-			from, _ = args[i+1].(netip.Addr)
-		}
-	}
-	if c.mayWarn(warning{why: why, from: from}) {
-		log.Warn(text, args...)
-	}
+	e.log.Debug("dropped a message", append([]any{"why", refusals[why], "from", from}, args...)...)
 }
 
 // read returns the counters as Stats.

@@ -56,7 +56,7 @@ type stream struct {
 	budget    *atomic.Int64 // of all streams
 	held      int64         // of it
 	closed    func(*stream)
-	drop      func(reason, ...any)
+	drop      func(reason, netip.Addr, ...any)
 }
 
 // schedule is what both sides of a stream derive from their hellos.
@@ -224,10 +224,10 @@ func (t *transport) admits(g *greeting, s standing, addr netip.AddrPort) error {
 		t.engine.conflict(g.sender, addr.Addr())
 		return fmt.Errorf("%v has this member's name: %w", addr, errRefused)
 	case outdated:
-		t.drop(dropStale)
+		t.engine.drop(dropStale, netip.Addr{})
 		return fmt.Errorf("an earlier start of %q: %w", g.sender, errRefused)
 	case future:
-		t.drop(dropFuture, "from", addr.Addr(), "member", g.sender)
+		t.engine.drop(dropFuture, addr.Addr(), "member", g.sender)
 		return fmt.Errorf("an instance of %q in the future: %w", g.sender, errRefused)
 	case contested:
 		t.engine.conflict(g.sender, addr.Addr())
@@ -256,9 +256,9 @@ func (t *transport) refuse(conn net.Conn, err error) error {
 	var timeout net.Error
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
-		t.drop(dropSlow, "from", from)
+		t.engine.drop(dropSlow, from)
 	case reasonOf(err) != taken:
-		t.drop(reasonOf(err), "from", from)
+		t.engine.drop(reasonOf(err), from)
 	}
 	return err
 }
@@ -337,7 +337,7 @@ func (c *stream) Read(b []byte) (int, error) {
 		}
 		if err != nil {
 			if why := reasonOf(err); why != taken {
-				c.drop(why, "from", addrPort(c.RemoteAddr()).Addr(), "member", c.peer.sender)
+				c.drop(why, addrPort(c.RemoteAddr()).Addr(), "member", c.peer.sender)
 			}
 			return 0, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
@@ -31,8 +30,6 @@ type transport struct {
 	received  atomic.Int64 // bytes of messages in streams that others have opened
 	answered  atomic.Int64 // and in those that this engine has
 	engine    *engine
-	count     *counters
-	log       *slog.Logger
 
 	packets chan *memberlist.Packet
 	streams chan net.Conn
@@ -80,7 +77,7 @@ func (t *tasks) end() {
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
 // newTransport opens the sockets, on the goroutine of its caller.
-func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *engine, local *election.Local) (*transport, error) {
+func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *engine) (*transport, error) {
 	host := ""
 	if cfg.Address.IsValid() {
 		host = cfg.Address.String()
@@ -99,9 +96,9 @@ func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *eng
 		_ = s.SetReadBuffer(receiveBuffer) // the default does too, only less well
 	}
 	t := &transport{
-		network: cfg.Network, advertise: netip.AddrPortFrom(advertise, uint16(cfg.Port)), keys: func() *election.Keys { return local.KeysFor(keyPurpose) },
+		network: cfg.Network, advertise: netip.AddrPortFrom(advertise, uint16(cfg.Port)), keys: func() *election.Keys { return e.local.KeysFor(keyPurpose) },
 		links: newLinks(e.cluster, e.self, e.instance, e.gossip.clock), inbound: inbound{names: make(map[string]int)},
-		engine: e, count: e.count, log: e.log.Logger,
+		engine:  e,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
 		sockets: sockets{
 			packet: pc, listener: ln, broken: make(chan error, 2),
@@ -109,7 +106,7 @@ func newTransport(ctx context.Context, cfg *Config, advertise netip.Addr, e *eng
 		},
 	}
 	t.holder.joined = make(chan struct{})
-	t.links.located, t.holder.beats = e.located, local.Beats
+	t.links.located, t.holder.beats = e.located, e.local.Beats
 	t.current.Store(newRing(e.cluster, t.keys()))
 	t.tasks.ctx, t.tasks.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return t, nil
@@ -120,8 +117,6 @@ func (t *transport) start() {
 	t.tasks.wg.Go(t.receive)
 	t.tasks.wg.Go(t.accept)
 }
-
-func (t *transport) drop(why reason, args ...any) { t.count.drop(t.log, why, args...) }
 
 // ring returns the secrets as they are now. When they have changed, the members are told
 // which ones this engine accepts: what they send with another is lost until then.

@@ -163,7 +163,7 @@ func talk(t testing.TB, a, b *engine, tamper func(net.Conn) net.Conn) (dialled, 
 	<-done
 	for _, c := range []*stream{dialled, accepted} {
 		if c != nil {
-			c.budget, c.drop, c.closed = &a.trans.received, a.trans.drop, func(*stream) {}
+			c.budget, c.drop, c.closed = &a.trans.received, a.drop, func(*stream) {}
 		}
 	}
 	return dialled, accepted, errors.Join(err, out)
@@ -326,7 +326,7 @@ func FuzzStream(f *testing.F) {
 			b = b[n:]
 		}
 		c := &stream{
-			Conn: replayed{Reader: &wire}, in: aead, budget: &e.trans.received, drop: e.trans.drop,
+			Conn: replayed{Reader: &wire}, in: aead, budget: &e.trans.received, drop: e.drop,
 			peer: greeting{head: head{sender: "other", instance: 1}},
 		}
 		out, _ := io.ReadAll(c)
@@ -344,7 +344,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte{kindEngine, 255, 255, 255})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e := quietEngine(t)
-		c := &stream{Conn: replayed{Reader: bytes.NewReader(b)}, in: newAEAD(make([]byte, 32)), budget: &e.trans.received, drop: e.trans.drop}
+		c := &stream{Conn: replayed{Reader: bytes.NewReader(b)}, in: newAEAD(make([]byte, 32)), budget: &e.trans.received, drop: e.drop}
 		if _, _, err := c.receive(); err == nil {
 			t.Fatal("opened without the key")
 		}

@@ -280,6 +280,9 @@ func (c *core) receive(now time.Duration, index int, via route, payload []byte) 
 	f, from := &c.in, via.from
 	if err := c.codec.parse(payload, via, f); err != nil {
 		c.count.drop(err)
+		if why := refusalOf(err); why != "" {
+			c.local.Refuse(election.HardwareAddr(via.from).String(), why)
+		}
 		return
 	}
 	if f.instance == c.instance && string(f.sender) == c.self {

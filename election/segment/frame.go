@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"net/netip"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -156,9 +157,24 @@ func (f *frame) addr() netip.Addr {
 // The reasons why a frame is dropped.
 var (
 	errForeign   = errors.New("another protocol, version or cluster")
+	errVersion   = fmt.Errorf("%w: a later or an earlier version", errForeign)
 	errMalformed = errors.New("cut short or malformed")
-	errForged    = errors.New("authenticated with no key of the cluster")
+	errForged    = errors.New("authenticated with no key of the cluster, or with one where it has none")
 )
+
+// refusalOf returns why a station is refused whose frame is dropped for that reason; empty
+// where another protocol or cluster has every right to be there.
+func refusalOf(err error) string {
+	switch {
+	case errors.Is(err, errVersion):
+		return election.OtherVersion
+	case errors.Is(err, errForged):
+		return election.OtherSecret
+	case errors.Is(err, errMalformed):
+		return "malformed"
+	}
+	return ""
+}
 
 // codec reads and writes frames. It is not for concurrent use.
 type codec struct {
@@ -258,10 +274,11 @@ func (k *codec) sign(via route, b []byte) []byte {
 	return k.sums
 }
 
-// authentic reports whether one of the keys authenticates b, as signs has it.
+// authentic reports whether one of the keys authenticates b, as signs has it. Where there is
+// no key nothing but padding may stand there: another member has one.
 func (k *codec) authentic(via route, b, signs []byte) bool {
 	if len(k.macs) == 0 {
-		return true
+		return !slices.ContainsFunc(signs, func(b byte) bool { return b != 0 })
 	}
 	signs = signs[:min(len(signs)/macLen, election.MaxKeys)*macLen]
 	for own := k.sign(via, b); len(own) > 0; own = own[macLen:] {
@@ -277,8 +294,11 @@ func (k *codec) authentic(via route, b, signs []byte) bool {
 // parse reads a payload. It is authentic if there is a key; whether it is new is
 // for the caller to see. It allocates nothing: f refers to b.
 func (k *codec) parse(b []byte, via route, f *frame) error {
-	if len(b) < len(magic)+1 || string(b[:len(magic)]) != magic || b[len(magic)] != major {
+	if len(b) < len(magic)+1 || string(b[:len(magic)]) != magic {
 		return errForeign
+	}
+	if b[len(magic)] != major {
+		return errVersion
 	}
 	if len(b) < headLen {
 		return errMalformed

@@ -167,7 +167,10 @@ func TestWhatIsNoFrame(t *testing.T) {
 	require.ErrorIs(t, k.parse(other.append(nil, toAll(station), good()), toAll(station), new(frame)), errForeign)
 	b := k.append(nil, toAll(station), good())
 	b[len(magic)]++
-	require.ErrorIs(t, k.parse(b, toAll(station), new(frame)), errForeign, "another version")
+	require.ErrorIs(t, k.parse(b, toAll(station), new(frame)), errVersion)
+	keyed, open := newTestCodec(t, "", []byte("secret")), newTestCodec(t, "")
+	require.ErrorIs(t, open.parse(keyed.append(nil, toAll(station), good()), toAll(station), new(frame)), errForged, "the one has a secret, the other none")
+	require.NoError(t, open.parse(append(open.append(nil, toAll(station), good()), make([]byte, 20)...), toAll(station), new(frame)), "padding")
 	require.ErrorIs(t, k.parse([]byte("l2vH\x01"), toAll(station), new(frame)), errForeign, "another protocol")
 }
 
