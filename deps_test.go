@@ -14,7 +14,7 @@ const module = "github.com/l2vip/l2vip"
 // TestDirections keeps the directions of imports that doc.go draws.
 func TestDirections(t *testing.T) {
 	// For each package, the packages of the module that it may depend on.
-	shared := []string{"/internal/conferr", "/internal/clock", "/internal/fields", "/internal/neighbor"}
+	shared := []string{"/internal/conferr", "/internal/dnsname", "/internal/clock", "/internal/fields", "/internal/neighbor"}
 	rules := map[string][]string{
 		"":                                    {"/pool", "/election", "/election/segment", "/health", "/announce", "/internal/core", "/internal/asynclog"},
 		"/internal/core":                      {"/pool", "/election", "/election/segment", "/health", "/announce"},
@@ -28,6 +28,7 @@ func TestDirections(t *testing.T) {
 		"/announce":                           {},
 		"/internal/clock":                     {},
 		"/internal/conferr":                   {},
+		"/internal/dnsname":                   {},
 		"/internal/fields":                    {},
 		"/internal/neighbor":                  {},
 		"/internal/testnet":                   {},

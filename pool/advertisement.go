@@ -9,8 +9,8 @@ import (
 )
 
 // Advertisement says which pools may be announced from which nodes, on which of
-// their interfaces, and which nodes are preferred, as MetalLB's L2Advertisement
-// does. The zero Advertisement announces every pool from every node on every
+// their interfaces and for which services, and which nodes are preferred, as
+// MetalLB's L2Advertisement does. The zero Advertisement announces every pool from every node on every
 // interface.
 //
 // Where several advertisements select a pool, each adds to what the others
@@ -28,6 +28,9 @@ type Advertisement struct {
 	// NodeSelectors select nodes by their labels; a node may announce if any
 	// of them matches. If empty, all nodes may.
 	NodeSelectors []Selector
+	// ServiceSelectors select services by their labels; the address of a service
+	// is announced if any of them matches. If empty, those of all services are.
+	ServiceSelectors []Selector
 	// Interfaces are the names of the interfaces to announce on. If empty, it
 	// is announced on all.
 	Interfaces []string
@@ -46,8 +49,21 @@ type Preference struct {
 	Nodes Selector
 }
 
-// SelectsPool reports whether a announces the addresses of p.
+// SelectsPool reports whether a announces every address of p, whatever the
+// service that has it. It is false where ServiceSelectors leave some out:
+// [Advertisement.SelectsService] tells which.
 func (a Advertisement) SelectsPool(p Pool) bool {
+	return len(a.ServiceSelectors) == 0 && a.selects(p)
+}
+
+// SelectsService reports whether a announces the addresses of p that a service
+// with these labels has.
+func (a Advertisement) SelectsService(p Pool, labels map[string]string) bool {
+	return (len(a.ServiceSelectors) == 0 || matchesAny(a.ServiceSelectors, labels)) && a.selects(p)
+}
+
+// selects reports whether a announces addresses of p, of some service.
+func (a Advertisement) selects(p Pool) bool {
 	if len(a.Pools) == 0 && len(a.PoolSelectors) == 0 {
 		return true
 	}
@@ -94,7 +110,7 @@ func ValidateAdvertisements(ads []Advertisement, pools []Pool) error {
 	for i, a := range ads {
 		path := fmt.Sprintf("[%d]", i)
 		if other, taken := names[a.Name]; taken && a.Name != "" {
-			errs.Addf(path+".Name", "advertisement %q is defined twice, first as [%d]", a.Name, other)
+			errs.AddPair(path+".Name", fmt.Sprintf("[%d].Name", other), "advertisement %q is defined twice, first as [%d]", a.Name, other)
 		} else {
 			names[a.Name] = i
 		}
@@ -108,6 +124,9 @@ func ValidateAdvertisements(ads []Advertisement, pools []Pool) error {
 		}
 		for j, s := range a.NodeSelectors {
 			errs.Merge(fmt.Sprintf("%s.NodeSelectors[%d]", path, j), s.Validate())
+		}
+		for j, s := range a.ServiceSelectors {
+			errs.Merge(fmt.Sprintf("%s.ServiceSelectors[%d]", path, j), s.Validate())
 		}
 		for j, name := range a.Interfaces {
 			if name == "" {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -21,7 +22,8 @@ import (
 // addresses. With pools, each must be in one of them and not excluded; what is
 // only left out of automatic allocation can be asked for by name: a network,
 // broadcast or Subnet-Router anycast address, one that ends in .0 or .255, and
-// one of a pool with NoAutoAssign.
+// one of a pool with NoAutoAssign. A pool that does not admit a service (see
+// [Pool.Admits]) has no address for it, whichever way it asks.
 //
 // The error is everything that is wrong, joined, each finding as a
 // [*ConfigError]. Paths are those of a configuration with Pools and Services,
@@ -61,7 +63,8 @@ type allocator struct {
 	namedBy    map[netip.Addr]int
 	named      [][]span // per pool: its addresses that are asked for by name
 	walks      []*walk  // per pool: its automatic allocation, once there is any
-	auto       []int    // the pools for requests that name none
+	auto       []int    // the pools for requests that name none, the first to try first
+	restricted bool     // some of auto do not admit every service
 	open       []int    // auto, from the first pool on that may have an address left
 
 	addresses   [][]netip.Addr // per request
@@ -86,8 +89,10 @@ func newAllocator(pools []Pool, requests []Request) *allocator {
 		}
 		if !p.NoAutoAssign {
 			a.auto = append(a.auto, i)
+			a.restricted = a.restricted || p.restricted()
 		}
 	}
+	slices.SortStableFunc(a.auto, func(i, j int) int { return cmp.Compare(pools[i].rank(), pools[j].rank()) })
 	a.open = a.auto
 	return a
 }
@@ -108,7 +113,7 @@ func (a *allocator) admit(i int) bool {
 	} else {
 		a.requestFor[r.Service] = i
 	}
-	_, known := a.poolNamed[r.Pool]
+	named, known := a.poolNamed[r.Pool]
 	switch {
 	case len(r.Addresses) > 0:
 		if r.Pool != "" {
@@ -123,10 +128,34 @@ func (a *allocator) admit(i int) bool {
 		refuse("", "service %q asks for neither addresses nor a pool", r.Service)
 	case r.Pool != "" && !known:
 		refuse("Pool", "service %q asks for pool %q, which does not exist", r.Service, r.Pool)
+	case r.Pool != "" && !a.admits(named, i):
+		refuse("Pool", "service %q %w", r.Service, a.notAdmitted(named))
 	case r.Pool == "" && len(a.auto) == 0:
 		refuse("Pool", "service %q asks for no pool by name, and there is none that assigns automatically", r.Service)
+	case r.Pool == "" && !slices.ContainsFunc(a.auto, func(p int) bool { return a.admits(p, i) }):
+		refuse("Pool", "service %q asks for no pool by name, and none that assigns automatically admits it: %w", r.Service, a.notAdmitted(a.auto[0]))
 	}
 	return ok
+}
+
+// admits reports whether a pool admits the service of a request.
+func (a *allocator) admits(pool, request int) bool {
+	r := &a.requests[request]
+	return a.pools[pool].Admits(r.Namespace, r.Labels)
+}
+
+// notAdmitted says which services a pool admits. It continues the sentence "service
+// s ...".
+func (a *allocator) notAdmitted(pool int) error {
+	p := a.pools[pool]
+	var want []string
+	if len(p.Namespaces) > 0 {
+		want = append(want, fmt.Sprintf("in one of the namespaces %q", p.Namespaces))
+	}
+	if len(p.ServiceSelectors) > 0 {
+		want = append(want, "with labels that one of its ServiceSelectors matches")
+	}
+	return fmt.Errorf("may not have addresses of pool %q, which is for services %s", p.Name, strings.Join(want, " and "))
 }
 
 // takeNamed gives a request the addresses that it names.
@@ -173,6 +202,9 @@ func (a *allocator) checkNamed(i int, addr netip.Addr) (pool int, err error) {
 	if slices.ContainsFunc(p.Exclude, func(r Range) bool { return r.Contains(addr) }) {
 		return 0, fmt.Errorf("address %v is excluded from pool %q", addr, p.Name)
 	}
+	if !a.admits(pool, i) {
+		return 0, fmt.Errorf("address %v: the service %w", addr, a.notAdmitted(pool))
+	}
 	return pool, nil
 }
 
@@ -181,8 +213,12 @@ func (a *allocator) checkNamed(i int, addr netip.Addr) (pool int, err error) {
 func (a *allocator) takeAutomatic(i int) {
 	r := a.requests[i]
 	searched, open := a.auto, &a.open
-	if r.Pool != "" {
+	switch {
+	case r.Pool != "":
 		searched = []int{a.poolNamed[r.Pool]}
+		open = new(searched)
+	case a.restricted:
+		searched = slices.DeleteFunc(slices.Clone(a.auto), func(p int) bool { return !a.admits(p, i) })
 		open = new(searched)
 	}
 	for got := range r.count() {

@@ -18,6 +18,16 @@
 //
 // # Order of automatic allocation
 //
+// A service that names no pool gets its addresses from the pools that admit it, by
+// [Pool.Namespaces] and [Pool.ServiceSelectors], and that have any left:
+//
+//  1. those with a [Pool.Priority], the lowest number first,
+//  2. those that have Namespaces or ServiceSelectors,
+//  3. all others,
+//
+// each of these, and pools of one priority, in the order in which they are
+// written. MetalLB has the same order, and leaves to chance what is equal in it.
+//
 // A pool gives its ranges in the order in which they are written, and each
 // range from [Range.First] upwards, wrapping around at the end of a CIDR. A pool
 // with ranges of both families gives those of the first range until it is used

@@ -13,6 +13,12 @@ import (
 	"github.com/l2vip/l2vip/pool"
 )
 
+// maxPriority is the highest priority of a generated pool.
+const maxPriority = 2
+
+// someName is the name of a namespace, and the value of a label.
+var someName = rapid.SampledFrom([]string{"a", "b"})
+
 // somePools generates pools that do not overlap, with few addresses, so that
 // they fill up.
 func somePools(t *rapid.T) []pool.Pool {
@@ -24,6 +30,13 @@ func somePools(t *rapid.T) []pool.Pool {
 			Exclude:       rapid.SliceOfN(anyRange(), 0, 3).Draw(t, "exclude"),
 			NoAutoAssign:  rapid.Bool().Draw(t, "no auto assign"),
 			AvoidBuggyIPs: rapid.Bool().Draw(t, "avoid buggy IPs"),
+			Priority:      rapid.IntRange(0, maxPriority).Draw(t, "priority"),
+		}
+		if rapid.IntRange(0, 3).Draw(t, "restricted to namespaces") == 0 {
+			p.Namespaces = rapid.SliceOfN(someName, 1, 2).Draw(t, "namespaces")
+		}
+		if rapid.IntRange(0, 3).Draw(t, "restricted to services") == 0 {
+			p.ServiceSelectors = []pool.Selector{label("app", someName.Draw(t, "selected"))}
 		}
 		for _, r := range rapid.SliceOfN(anyRange(), 1, 4).Draw(t, "ranges") {
 			if !slices.ContainsFunc(all, r.Overlaps) {
@@ -43,8 +56,14 @@ func someRequests(t *rapid.T, pools []pool.Pool) []pool.Request {
 	named := make(map[netip.Addr]bool)
 	var requests []pool.Request
 	for i := range rapid.IntRange(0, 12).Draw(t, "requests") {
-		r := pool.Request{Service: fmt.Sprint("service", i), Reserved: rapid.Bool().Draw(t, "reserved")}
+		r := pool.Request{
+			Service: fmt.Sprint("service", i), Reserved: rapid.Bool().Draw(t, "reserved"),
+			Namespace: someName.Draw(t, "namespace"), Labels: map[string]string{"app": someName.Draw(t, "app")},
+		}
 		p := rapid.SampledFrom(pools).Draw(t, "of pool")
+		if !p.Admits(r.Namespace, r.Labels) && rapid.IntRange(0, 9).Draw(t, "ask although it is refused") != 0 {
+			continue
+		}
 		switch rapid.IntRange(0, 2).Draw(t, "ask") {
 		case 0:
 			addrs := slices.Collect(rapid.SampledFrom(p.Ranges).Draw(t, "range").All())
@@ -150,7 +169,7 @@ func TestAppendingAnAutomaticServiceMovesNothing(t *testing.T) {
 		if err != nil {
 			return
 		}
-		added := pool.Request{Service: "appended", Pool: rapid.SampledFrom(pools).Draw(t, "pool").Name, Count: rapid.IntRange(0, 3).Draw(t, "count")}
+		added := pool.Request{Namespace: "a", Labels: map[string]string{"app": "a"}, Service: "appended", Pool: rapid.SampledFrom(pools).Draw(t, "pool").Name, Count: rapid.IntRange(0, 3).Draw(t, "count")}
 		if rapid.Bool().Draw(t, "from any pool") {
 			added.Pool, added.Count = "", added.Count+1
 		}

@@ -16,7 +16,7 @@ func naive(pools []pool.Pool, requests []pool.Request) (map[string][]netip.Addr,
 	for _, r := range requests {
 		for _, addr := range r.Addresses {
 			inPool := slices.ContainsFunc(pools, func(p pool.Pool) bool {
-				return anyContains(p.Ranges, addr) && !anyContains(p.Exclude, addr)
+				return anyContains(p.Ranges, addr) && !anyContains(p.Exclude, addr) && p.Admits(r.Namespace, r.Labels)
 			})
 			if used[addr] || !inPool {
 				return nil, false
@@ -33,8 +33,8 @@ func naive(pools []pool.Pool, requests []pool.Request) (map[string][]netip.Addr,
 		if r.Pool != "" {
 			want = max(want, 1)
 		}
-		for _, p := range pools {
-			if p.Name != r.Pool && (r.Pool != "" || p.NoAutoAssign) {
+		for _, p := range inOrder(pools) {
+			if p.Name != r.Pool && (r.Pool != "" || p.NoAutoAssign) || !p.Admits(r.Namespace, r.Labels) {
 				continue
 			}
 			for _, candidate := range p.Ranges {
@@ -52,6 +52,26 @@ func naive(pools []pool.Pool, requests []pool.Request) (map[string][]netip.Addr,
 		}
 	}
 	return got, true
+}
+
+// inOrder returns pools in the order in which a service that names none is served.
+func inOrder(pools []pool.Pool) []pool.Pool {
+	var ordered []pool.Pool
+	for priority := 1; priority <= maxPriority; priority++ {
+		for _, p := range pools {
+			if p.Priority == priority {
+				ordered = append(ordered, p)
+			}
+		}
+	}
+	for _, restricted := range []bool{true, false} {
+		for _, p := range pools {
+			if p.Priority == 0 && restricted == (len(p.Namespaces)+len(p.ServiceSelectors) > 0) {
+				ordered = append(ordered, p)
+			}
+		}
+	}
+	return ordered
 }
 
 // mayBeAutomatic reports whether addr, which is in range r of p, can be given to

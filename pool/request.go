@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -23,6 +24,14 @@ type Request struct {
 	// Count is how many addresses to allocate, at most [MaxCount]. If 0, it is
 	// 1 where Pool is set. Not allowed together with Addresses.
 	Count int
+	// Namespace is the namespace that the service is in, for [Pool.Namespaces].
+	// If empty, it is in none, and can have no address of a pool that has
+	// Namespaces.
+	Namespace string
+	// Labels are those of the service, for [Pool.ServiceSelectors]. If empty, it
+	// can have addresses of a pool that has selectors only if one of them
+	// matches a service without labels.
+	Labels map[string]string
 	// Reserved keeps the place of a service that was removed, so that no other
 	// service moves or gets its addresses. The addresses are allocated, but
 	// [Allocation.Addresses] does not return them. If false, the service gets
@@ -55,5 +64,6 @@ func (r Request) keeps(next Request) int {
 // clone returns a copy of r that shares no memory with it.
 func (r Request) clone() Request {
 	r.Addresses = slices.Clone(r.Addresses)
+	r.Labels = maps.Clone(r.Labels)
 	return r
 }

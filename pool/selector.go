@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/l2vip/l2vip/internal/conferr"
+	"github.com/l2vip/l2vip/internal/dnsname"
 )
 
 // Selector is a label selector with the semantics of Kubernetes: it matches
@@ -136,16 +137,12 @@ func ValidateLabels(labels map[string]string) error {
 	return errs.Err()
 }
 
-// The longest that Kubernetes allows.
-const (
-	maxSubdomain = 253
-	maxName      = 63
-)
+// maxName is the longest name and value that Kubernetes allows.
+const maxName = 63
 
 var (
 	errSyntax = errors.New("want letters, digits, '-', '_' and '.', with a letter or digit at both ends")
 
-	subdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 	labelName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`)
 )
 
@@ -155,9 +152,9 @@ func checkLabelKey(key string) error {
 		prefix, name = "", key
 	}
 	switch {
-	case prefixed && len(prefix) > maxSubdomain:
-		return fmt.Errorf("label key %q: the part before the slash is longer than %d characters", key, maxSubdomain)
-	case prefixed && !subdomain.MatchString(prefix):
+	case prefixed && len(prefix) > dnsname.MaxSubdomain:
+		return fmt.Errorf("label key %q: the part before the slash is longer than %d characters", key, dnsname.MaxSubdomain)
+	case prefixed && dnsname.Subdomain(prefix) != nil:
 		return fmt.Errorf("label key %q: the part before the slash is not a DNS subdomain", key)
 	case len(name) > maxName:
 		return fmt.Errorf("label key %q: the name is longer than %d characters", key, maxName)

@@ -16,6 +16,9 @@ type Error struct {
 	// Path names the field, as a Go programmer would write it below the
 	// configuration: "Pools[1].Ranges[0]".
 	Path string
+	// Other names another field of the same configuration that does not go
+	// together with this one. If empty, the finding is about one field.
+	Other string
 	// Err says what is wrong with it.
 	Err error
 }
@@ -43,15 +46,25 @@ func (l *List) Addf(path, format string, args ...any) {
 	l.errs = append(l.errs, &Error{Path: path, Err: fmt.Errorf(format, args...)})
 }
 
+// AddPair adds a finding about the field at path, which does not go together with
+// the one at other.
+func (l *List) AddPair(path, other, format string, args ...any) {
+	l.errs = append(l.errs, &Error{Path: path, Other: other, Err: fmt.Errorf(format, args...)})
+}
+
 // Merge adds every finding in err, which may be nil, a single error or errors
-// that were joined, and puts prefix before the path of each.
+// that were joined, and puts prefix before the paths of each.
 func (l *List) Merge(prefix string, err error) {
 	for _, e := range flatten(err) {
 		finding, ok := e.(*Error)
 		if !ok {
 			finding = &Error{Err: e}
 		}
-		l.errs = append(l.errs, &Error{Path: Join(prefix, finding.Path), Err: finding.Err})
+		merged := &Error{Path: Join(prefix, finding.Path), Err: finding.Err}
+		if finding.Other != "" {
+			merged.Other = Join(prefix, finding.Other)
+		}
+		l.errs = append(l.errs, merged)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 func TestMergeKeepsEveryFindingWithItsPath(t *testing.T) {
 	var inner conferr.List
 	inner.Addf("[0]", "reversed: %w", io.ErrUnexpectedEOF)
-	inner.Addf("Name", "empty")
+	inner.AddPair("Name", "[0]", "empty")
 
 	var outer conferr.List
 	outer.Addf("Membership", "required")
@@ -28,6 +28,11 @@ func TestMergeKeepsEveryFindingWithItsPath(t *testing.T) {
 	var finding *conferr.Error
 	require.ErrorAs(t, err, &finding)
 	require.Equal(t, "Membership", finding.Path)
+	require.Empty(t, finding.Other)
+
+	require.ErrorAs(t, err.(interface{ Unwrap() []error }).Unwrap()[2], &finding)
+	require.Equal(t, "Pools.Name", finding.Path)
+	require.Equal(t, "Pools[0]", finding.Other)
 }
 
 func TestEmptyListIsNoError(t *testing.T) {
