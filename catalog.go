@@ -1,9 +1,11 @@
 package l2vip
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -12,6 +14,7 @@ import (
 	"github.com/l2vip/l2vip/election"
 	"github.com/l2vip/l2vip/internal/conferr"
 	"github.com/l2vip/l2vip/internal/core"
+	"github.com/l2vip/l2vip/internal/dnsname"
 	"github.com/l2vip/l2vip/pool"
 )
 
@@ -49,7 +52,17 @@ func (c *Config) newCatalog(services []Service) (*catalog, error) {
 		if err := checkName(s.Name); err != nil {
 			errs.Addf(fmt.Sprintf("Services[%d].Name", i), "%w", err)
 		}
-		requests[i] = pool.Request{Service: s.Name, Addresses: s.Addresses, Pool: s.Pool, Count: s.Count, Reserved: s.Reserved}
+		s.Labels = maps.Clone(s.Labels)
+		errs.Merge(fmt.Sprintf("Services[%d].Labels", i), pool.ValidateLabels(s.Labels))
+		if s.Namespace != "" {
+			if err := dnsname.Label(s.Namespace); err != nil {
+				errs.Addf(fmt.Sprintf("Services[%d].Namespace", i), "namespace %q %w", s.Namespace, err)
+			}
+		}
+		requests[i] = pool.Request{
+			Service: s.Name, Addresses: s.Addresses, Pool: s.Pool, Count: s.Count, Reserved: s.Reserved,
+			Namespace: s.Namespace, Labels: s.Labels,
+		}
 		if v, ok := s.Health.(interface{ Validate() error }); ok {
 			errs.Merge(fmt.Sprintf("Services[%d].Health", i), v.Validate())
 		}
@@ -74,6 +87,10 @@ func (c *Config) newCatalog(services []Service) (*catalog, error) {
 	for _, p := range c.Pools {
 		pools[p.Name] = p
 	}
+	labels := make(map[string]map[string]string, len(cat.services))
+	for _, s := range cat.services {
+		labels[s.Name] = s.Labels
+	}
 	digest := fnv.New64a()
 	fmt.Fprintf(digest, "%d\n", max(1, c.MinMembers))
 	for as := range allocation.All() {
@@ -86,11 +103,12 @@ func (c *Config) newCatalog(services []Service) (*catalog, error) {
 			Selected: true, Interfaces: c.Interfaces,
 		}
 		if len(c.Pools) > 0 {
-			c.advertise(&a, pools[as.Pool])
+			c.advertise(&a, pools[as.Pool], labels[as.Service])
 		}
 		table.Addresses = append(table.Addresses, a)
 	}
 	c.digestAdvertisements(digest)
+	c.digestRestrictions(digest, cat.services)
 	table.Digest = digest.Sum64()
 	slices.SortFunc(table.Addresses, func(a, b core.Address) int { return a.Addr.Compare(b.Addr) })
 	cat.table = table
@@ -116,12 +134,13 @@ func (c *Config) validateTable(errs *conferr.List, cat *catalog) {
 	}
 }
 
-// advertise fills in what the advertisements of the address's pool say.
-func (c *Config) advertise(a *core.Address, p pool.Pool) {
+// advertise fills in what the advertisements of the address's pool say, for a
+// service with these labels.
+func (c *Config) advertise(a *core.Address, p pool.Pool, labels map[string]string) {
 	a.Selected = false
 	all, named := false, []string(nil)
 	for _, ad := range c.Advertisements {
-		if !ad.SelectsPool(p) || !ad.SelectsNode(c.Labels) {
+		if !ad.SelectsService(p, labels) || !ad.SelectsNode(c.Labels) {
 			continue
 		}
 		a.Selected = true
@@ -146,5 +165,27 @@ func (c *Config) digestAdvertisements(w io.Writer) {
 	for _, ad := range c.Advertisements {
 		// fmt prints maps in the order of their keys.
 		fmt.Fprintln(w, strconv.Quote(ad.Name), ad.Pools, ad.PoolSelectors, ad.NodeSelectors, ad.Interfaces, ad.Preferred)
+	}
+}
+
+// digestRestrictions adds what decides which service may have which address and what is
+// announced for it, each in an order that is the same on all nodes. It adds nothing
+// where nothing is restricted, so that nodes of an earlier version, which knew no
+// restrictions, have the same digest then.
+func (c *Config) digestRestrictions(w io.Writer, services []Service) {
+	for _, p := range slices.SortedFunc(slices.Values(c.Pools), func(a, b pool.Pool) int { return cmp.Compare(a.Name, b.Name) }) {
+		if p.Priority != 0 || len(p.Namespaces) > 0 || len(p.ServiceSelectors) > 0 {
+			fmt.Fprintln(w, "pool", strconv.Quote(p.Name), p.Priority, p.Namespaces, p.ServiceSelectors)
+		}
+	}
+	for _, ad := range c.Advertisements {
+		if len(ad.ServiceSelectors) > 0 {
+			fmt.Fprintln(w, "advertisement", strconv.Quote(ad.Name), ad.ServiceSelectors)
+		}
+	}
+	for _, s := range slices.SortedFunc(slices.Values(services), func(a, b Service) int { return cmp.Compare(a.Name, b.Name) }) {
+		if s.Namespace != "" || len(s.Labels) > 0 {
+			fmt.Fprintln(w, "service", strconv.Quote(s.Name), s.Namespace, s.Labels)
+		}
 	}
 }
