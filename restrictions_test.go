@@ -78,7 +78,7 @@ func TestServicesThatPoolsAdmit(t *testing.T) {
 	require.ErrorContains(t, err, `Services[1].Labels["zone"]: label value "not ok"`)
 }
 
-// What decides who gets which address, and what is announced, is in the digest, even
+// What decides which service gets which address, and what is announced, is in the digest, even
 // where it decides nothing yet.
 func TestRestrictionsThatDifferAreReported(t *testing.T) {
 	for name, change := range map[string]func(*l2vip.Config){

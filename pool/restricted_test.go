@@ -73,7 +73,7 @@ func TestPoolsThatDoNotAdmitAService(t *testing.T) {
 	}, "\n"))
 }
 
-// A change of what a service is, or of whom a pool is for, moves nothing unseen.
+// A change of a service, or of the services that a pool is for, moves nothing unseen.
 func TestMovedByRestrictions(t *testing.T) {
 	pools := []pool.Pool{
 		{Name: "prod", Ranges: ranges("10.0.0.0/24"), Namespaces: []string{"prod"}},

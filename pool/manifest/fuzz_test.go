@@ -3,7 +3,10 @@ package manifest_test
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
+	"path"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,16 +15,22 @@ import (
 	"github.com/l2vip/l2vip/pool/manifest"
 )
 
+// FuzzParse begins with every manifest of testdata. What is read can be used, and what
+// cannot be read has an error with a position.
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"testdata/scenario.yaml", "testdata/full.yaml"} {
-		text, err := os.ReadFile(name)
-		require.NoError(f, err)
+	require.NoError(f, fs.WalkDir(os.DirFS("testdata"), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(name)) {
+			return err
+		}
+		text, err := os.ReadFile(path.Join("testdata", name))
 		f.Add(text)
-		f.Add(bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")))
-	}
+		return err
+	}))
 	f.Add([]byte("kind: &a [*a]\n---\n<<: *a\n"))
-	f.Add([]byte(addressPool("  addresses: &a [10.0.0.1, *a, ~, no, 5]\n  autoAssign: off\n")))
+	f.Add([]byte("&a {<<: [*a, {kind: X}], apiVersion: v1}\n"))
+	f.Add([]byte(addressPool("  addresses: &a [10.0.0.0/24, *a, ~, no, 5]\n  autoAssign: off\n")))
 	f.Add([]byte("--- !!null {kind: IPAddressPool}\n"))
+	f.Add([]byte("{\"kind\":\"List\",\"apiVersion\":\"v1\",\"items\":[{}]}\xef\xbb\xbf{}"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := manifest.Parse(bytes.NewReader(text))
 		if err != nil {
@@ -30,24 +39,12 @@ func FuzzParse(f *testing.F) {
 			require.True(t, errors.As(err, &finding))
 			return
 		}
-		for _, p := range m.Pools {
-			require.NotEmpty(t, p.Name)
-			require.NotEmpty(t, p.Ranges)
-			require.NoError(t, pool.ValidateLabels(p.Labels))
-		}
-		for _, a := range m.Advertisements {
-			require.NotEmpty(t, a.Name)
-			for _, s := range append(a.NodeSelectors, a.PoolSelectors...) {
-				require.NoError(t, s.Validate())
-			}
-			for _, p := range a.Preferred {
-				require.NotZero(t, p.Weight)
-				require.NoError(t, p.Nodes.Validate())
-			}
-		}
+		require.NoError(t, pool.ValidatePools(m.Pools))
+		require.NoError(t, pool.ValidateAdvertisements(m.Advertisements, m.Pools))
 		for _, i := range m.Ignored {
 			require.Positive(t, i.Document)
 			require.Positive(t, i.Line)
+			require.LessOrEqual(t, i.Line, len(text)+1)
 			require.NotEmpty(t, i.Kind)
 		}
 	})

@@ -1,267 +1,161 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/l2vip/l2vip/pool"
 )
 
+// The API of what is read.
 const (
 	group      = "metallb.io/"
 	apiVersion = group + "v1beta1"
+	coreV1     = "v1"
+
+	addressPoolKind   = "IPAddressPool"
+	advertisementKind = "L2Advertisement"
 )
 
-// maxWeight is the largest weight that a preferred node can have in MetalLB.
-const maxWeight = 100
-
-// meaningless are the kinds of MetalLB that have no use here.
-var meaningless = map[string]bool{
-	"BFDProfile":         true,
-	"BGPAdvertisement":   true,
-	"BGPPeer":            true,
-	"Community":          true,
-	"ConfigurationState": true,
-	"ServiceBGPStatus":   true,
-	"ServiceL2Status":    true,
+// meaningless are the kinds of MetalLB and its operator that have no use here, with
+// their versions.
+var meaningless = map[string][]string{
+	"BFDProfile":         {"v1beta1"},
+	"BGPAdvertisement":   {"v1beta1"},
+	"BGPPeer":            {"v1beta1", "v1beta2"},
+	"Community":          {"v1beta1"},
+	"ConfigurationState": {"v1beta1"},
+	"MetalLB":            {"v1beta1"},
+	"ServiceBGPStatus":   {"v1beta1"},
+	"ServiceL2Status":    {"v1beta1"},
 }
+
+// What to do with the configuration of a MetalLB that is no more.
+const (
+	convertAddressPool = "MetalLB reads no AddressPool any more: write an IPAddressPool with its addresses, autoAssign and avoidBuggyIPs, and for protocol layer2 an L2Advertisement with its name in ipAddressPools"
+	convertConfigMap   = "MetalLB reads its configuration from no ConfigMap any more: convert it with MetalLB's configmaptocrs, or write an IPAddressPool for each of its address-pools, and for protocol layer2 an L2Advertisement with its name in ipAddressPools"
+)
 
 // read reads a document. An empty one says nothing.
 func (p *parser) read(document *yaml.Node) {
-	p.kind, p.name = "", ""
+	p.object = object{}
 	if len(document.Content) == 0 {
 		return
 	}
-	root, ok := p.at(document.Content[0], "")
-	if !ok {
-		return
-	}
-	if root.node.Kind != yaml.MappingNode {
-		root.wrongType("a mapping")
-		return
-	}
-	p.kind = scalar(root.node, "kind")
-	p.name = scalar(root.node, "metadata", "name")
-	version := scalar(root.node, "apiVersion")
-
-	ours := p.kind == "IPAddressPool" || p.kind == "L2Advertisement"
-	switch {
-	case p.kind == "":
-		root.fail("has no kind")
-	case ours && version != apiVersion:
-		root.fail("%s has apiVersion %s, want %q", p.kind, quote(version), apiVersion)
-	case p.kind == "IPAddressPool":
-		p.manifest.Pools = append(p.manifest.Pools, root.addressPool())
-	case p.kind == "L2Advertisement":
-		p.manifest.Advertisements = append(p.manifest.Advertisements, root.advertisement())
-	case meaningless[p.kind] && strings.HasPrefix(version, group):
-		root.ignore()
-	default:
-		root.fail("unknown kind %s of apiVersion %s", quote(p.kind), quote(version))
+	if root, ok := p.at(document.Content[0], ""); ok {
+		root.objectOrList()
 	}
 }
 
-// scalar returns the scalar at a path of keys as it is written, or "" if there
-// is none. It is for knowing what a document is before it is read.
-func scalar(node *yaml.Node, path ...string) string {
-	for node.Kind == yaml.AliasNode {
-		node = node.Alias
+// objectOrList reads an object, or a list of objects as kubectl get writes it.
+func (v value) objectOrList() {
+	if v.node.Kind != yaml.MappingNode {
+		v.wrongType("a mapping")
+		return
 	}
-	if len(path) == 0 {
-		if node.ShortTag() == "!!null" {
-			return ""
-		}
-		return node.Value
+	kind, version := v.peekText("kind"), v.peekText("apiVersion")
+	of, isList := strings.CutSuffix(kind, "List")
+	if !isList || kind != "List" && !isOurs(of) && v.peek("items") == nil {
+		v.read(kind, version)
+		return
 	}
-	if node.Kind != yaml.MappingNode {
-		return ""
+	switch want := map[bool]string{true: apiVersion, false: coreV1}[isOurs(of)]; {
+	case version == want:
+	case isOurs(of) || kind == "List":
+		v.fail("%s has apiVersion %s, want %q", kind, quote(version), want)
+		v.p.incomplete = true
+		return
 	}
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		if node.Content[i].Value == path[0] {
-			return scalar(node.Content[i+1], path[1:]...)
-		}
-	}
-	return ""
-}
-
-// object reads the fields that every kind has, and its own.
-func (v value) object(metadata, spec map[string]func(value)) {
-	named := false
-	known := map[string]func(value){
-		"name": func(v value) {
-			named = true
-			if name, ok := v.text(); ok && name == "" {
-				v.fail("is empty")
-			}
-		},
-		"namespace": func(v value) { v.text() },
-		// What follows is Kubernetes' own, as in what kubectl prints.
-		"annotations":                value.ignore,
-		"creationTimestamp":          value.ignore,
-		"deletionGracePeriodSeconds": value.ignore,
-		"deletionTimestamp":          value.ignore,
-		"finalizers":                 value.ignore,
-		"generateName":               value.ignore,
-		"generation":                 value.ignore,
-		"labels":                     value.ignore,
-		"managedFields":              value.ignore,
-		"ownerReferences":            value.ignore,
-		"resourceVersion":            value.ignore,
-		"selfLink":                   value.ignore,
-		"uid":                        value.ignore,
-	}
-	for name, read := range metadata {
-		known[name] = read
-	}
+	hasItems := false
 	v.fields(map[string]func(value){
 		"apiVersion": func(v value) { v.text() },
 		"kind":       func(v value) { v.text() },
-		"metadata":   func(v value) { v.fields(known) },
-		"spec":       func(v value) { v.fields(spec) },
-		"status":     value.ignore,
+		"metadata":   func(value) {}, // a list has only what the server needs to go on with it
+		"items": func(v value) {
+			hasItems = true
+			v.items(func(item value) { item.item(of, version) })
+		},
 	})
-	if !named {
-		v.fail("metadata.name is required")
+	if !hasItems && v.peek("items") == nil {
+		v.fail("items is required")
 	}
 }
 
-// addressPool reads an IPAddressPool.
-func (v value) addressPool() pool.Pool {
-	out := pool.Pool{Name: v.p.name}
-	given := false
-	v.object(map[string]func(value){
-		"labels": func(v value) { out.Labels = v.labels() },
-	}, map[string]func(value){
-		"addresses": func(v value) {
-			given = true
-			if v.node.Kind == yaml.SequenceNode && len(v.node.Content) == 0 {
-				v.fail("is empty")
-			}
-			v.items(func(v value) {
-				if r, ok := v.addressRange(); ok {
-					out.Ranges = append(out.Ranges, r)
-				}
-			})
-		},
-		"autoAssign":        func(v value) { out.NoAutoAssign = !v.boolean() },
-		"avoidBuggyIPs":     func(v value) { out.AvoidBuggyIPs = v.boolean() },
-		"serviceAllocation": value.ignore,
-	})
-	if !given {
-		v.fail("spec.addresses is required")
-	}
-	return out
-}
-
-func (v value) addressRange() (r pool.Range, ok bool) {
-	text, ok := v.text()
-	if !ok {
-		return pool.Range{}, false
-	}
-	r, err := pool.ParseRange(text)
-	if err != nil {
-		v.fail("%w", err)
-		return pool.Range{}, false
-	}
-	return r, true
-}
-
-// advertisement reads an L2Advertisement.
-func (v value) advertisement() pool.Advertisement {
-	out := pool.Advertisement{Name: v.p.name}
-	v.object(nil, map[string]func(value){
-		"ipAddressPools":         func(v value) { out.Pools = v.texts() },
-		"ipAddressPoolSelectors": func(v value) { out.PoolSelectors = v.selectors() },
-		"nodeSelectors":          func(v value) { out.NodeSelectors = v.selectors() },
-		"interfaces":             func(v value) { out.Interfaces = v.texts() },
-		"preferredNodeSelectors": func(v value) {
-			v.items(func(v value) { out.Preferred = append(out.Preferred, v.preference()) })
-		},
-		"serviceSelectors": value.ignore,
-	})
-	return out
-}
-
-// preference reads an item of preferredNodeSelectors.
-func (v value) preference() pool.Preference {
-	var out pool.Preference
-	missing := map[string]bool{"weight": true, "preference": true}
-	v.fields(map[string]func(value){
-		"weight": func(v value) {
-			missing["weight"] = false
-			out.Weight = uint32(v.integer(1, maxWeight))
-		},
-		"preference": func(v value) {
-			missing["preference"] = false
-			out.Nodes = v.selector()
-		},
-	})
-	for _, name := range []string{"weight", "preference"} {
-		if missing[name] {
-			v.fail("%s is required", name)
-		}
-	}
-	return out
-}
-
-func (v value) selectors() []pool.Selector {
-	var all []pool.Selector
-	v.items(func(v value) { all = append(all, v.selector()) })
-	return all
-}
-
-func (v value) selector() pool.Selector {
-	var out pool.Selector
-	v.fields(map[string]func(value){
-		"matchLabels": func(v value) { out.MatchLabels = v.labels() },
-		"matchExpressions": func(v value) {
-			v.items(func(v value) { out.MatchExpressions = append(out.MatchExpressions, v.requirement()) })
-		},
-	})
-	return out
-}
-
-func (v value) requirement() pool.Requirement {
-	var out pool.Requirement
-	before := len(v.p.errs)
-	v.fields(map[string]func(value){
-		"key": func(v value) { out.Key, _ = v.text() },
-		"operator": func(v value) {
-			text, _ := v.text()
-			out.Operator = pool.Operator(text)
-		},
-		"values": func(v value) { out.Values = v.texts() },
-	})
-	if len(v.p.errs) == before {
-		v.findings(pool.Selector{MatchExpressions: []pool.Requirement{out}}.Validate())
-	}
-	return out
-}
-
-// labels reads labels, and checks their syntax.
-func (v value) labels() map[string]string {
-	out := make(map[string]string)
-	v.entries(func(key string, v value) {
-		if text, ok := v.text(); ok {
-			out[key] = text
-			v.findings(pool.ValidateLabels(map[string]string{key: text}))
-		}
-	})
-	return out
-}
-
-// findings adds what a validation of package pool found in v. The place of v
-// replaces the path of each, which is that of a field in Go.
-func (v value) findings(err error) {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
+// item reads an item of a list, whose items may leave out of which kind they are if the
+// list tells it.
+func (v value) item(kind, version string) {
+	if v.node.Kind != yaml.MappingNode {
+		v.wrongType("a mapping")
 		return
 	}
-	for _, e := range joined.Unwrap() {
-		if finding, ok := e.(*pool.ConfigError); ok {
-			e = finding.Err
-		}
-		v.fail("%w", e)
+	if own := v.peekText("kind"); own != "" || kind == "" {
+		kind, version = own, v.peekText("apiVersion")
 	}
+	if v.peek("items") != nil || kind == "List" {
+		v.fail("is a list itself, which kubectl reads neither: want its items here")
+		v.p.incomplete = true
+		return
+	}
+	v.read(kind, version)
+}
+
+func isOurs(kind string) bool { return kind == addressPoolKind || kind == advertisementKind }
+
+// read reads an object of a kind.
+func (v value) read(kind, version string) {
+	p := v.p
+	p.object = object{kind: kind, namespace: v.peekText("metadata", "namespace"), name: v.peekText("metadata", "name"), path: v.path}
+	own := len(p.errs)
+	versionOf, inGroup := strings.CutPrefix(version, group)
+	versions, isMeaningless := meaningless[kind]
+	switch {
+	case kind == "":
+		v.fail("has no kind: want %s or %s, with apiVersion %s", addressPoolKind, advertisementKind, apiVersion)
+	case kind == "AddressPool" && (inGroup || version == ""):
+		v.fail("%s", convertAddressPool)
+	case kind == "ConfigMap" && version == coreV1 && v.configuredMetalLB():
+		v.fail("%s", convertConfigMap)
+	case isOurs(kind) && version == apiVersion:
+		v.named()
+		if kind == addressPoolKind {
+			v.addressPool()
+		} else {
+			v.advertisement()
+		}
+		return
+	case isOurs(kind):
+		v.fail("%s has apiVersion %s, want %q", kind, quote(version), apiVersion)
+	case strings.EqualFold(kind, addressPoolKind):
+		v.fail("unknown kind %s, want %q", quote(kind), addressPoolKind)
+	case strings.EqualFold(kind, advertisementKind):
+		v.fail("unknown kind %s, want %q", quote(kind), advertisementKind)
+	case inGroup && isMeaningless && !slices.Contains(versions, versionOf):
+		v.fail("%s has apiVersion %s, want %q", kind, quote(version), group+versions[len(versions)-1])
+	case inGroup && !isMeaningless:
+		v.fail("unknown kind %s of apiVersion %s: MetalLB 0.16 has %s and %s for layer 2", quote(kind), quote(version), addressPoolKind, advertisementKind)
+	case version == "":
+		v.fail("%s has no apiVersion", kind)
+	default:
+		v.ignore()
+	}
+	if len(p.errs) > own {
+		p.incomplete = true
+	}
+}
+
+// configuredMetalLB reports whether v is the ConfigMap that configured MetalLB before
+// 0.13.
+func (v value) configuredMetalLB() bool {
+	config := v.peekText("data", "config")
+	return v.p.object.name == "config" && v.p.object.namespace == "metallb-system" && v.peek("data", "config") != nil ||
+		strings.Contains(config, "address-pools:")
+}
+
+// named notes where the object is, so that another of the same name is found.
+func (v value) named() {
+	if v.p.object.name == "" {
+		v.p.incomplete = true
+		return
+	}
+	v.p.objects = append(v.p.objects, positioned{v.p.object, v.position()})
 }

@@ -30,6 +30,18 @@ func advertisement(spec string) string {
 	return "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata:\n  name: myad\nspec:\n" + spec
 }
 
+// errorsOf returns the findings that err joins.
+func errorsOf(t *testing.T, err error) (all []*manifest.Error) {
+	t.Helper()
+	require.Error(t, err)
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var finding *manifest.Error
+		require.ErrorAs(t, e, &finding)
+		all = append(all, finding)
+	}
+	return all
+}
+
 func TestScenario(t *testing.T) {
 	file, err := os.Open("testdata/scenario.yaml")
 	require.NoError(t, err)
@@ -52,11 +64,9 @@ func TestScenario(t *testing.T) {
 }
 
 func TestEveryFieldOfBothKinds(t *testing.T) {
-	file, err := os.Open("testdata/full.yaml")
+	m, err := manifest.ParseFiles("testdata/right/every-field.yaml")
 	require.NoError(t, err)
-	defer file.Close()
-	m, err := manifest.Parse(file)
-	require.NoError(t, err)
+	const file = "testdata/right/every-field.yaml"
 	require.Equal(t, manifest.Manifest{
 		Pools: []pool.Pool{{
 			Name:   "kept",
@@ -66,12 +76,15 @@ func TestEveryFieldOfBothKinds(t *testing.T) {
 				pool.MustParseRange("10.0.1.1-10.0.1.9"),
 				pool.MustParseRange("2001:db8::/64"),
 			},
-			NoAutoAssign:  true,
-			AvoidBuggyIPs: true,
+			NoAutoAssign:     true,
+			AvoidBuggyIPs:    true,
+			Priority:         5,
+			Namespaces:       []string{"shop"},
+			ServiceSelectors: []pool.Selector{{MatchLabels: map[string]string{"app": "web"}}},
 		}},
 		Advertisements: []pool.Advertisement{{
 			Name:          "prefers-a",
-			Pools:         []string{"kept", "elsewhere"},
+			Pools:         []string{"kept"},
 			PoolSelectors: []pool.Selector{{MatchLabels: map[string]string{"zone": "a"}}},
 			NodeSelectors: []pool.Selector{
 				{MatchExpressions: []pool.Requirement{
@@ -80,7 +93,8 @@ func TestEveryFieldOfBothKinds(t *testing.T) {
 				}},
 				{},
 			},
-			Interfaces: []string{"eth0", "eth1"},
+			ServiceSelectors: []pool.Selector{{MatchLabels: map[string]string{"app": "web"}}},
+			Interfaces:       []string{"eth0", "eth1"},
 			Preferred: []pool.Preference{
 				{Weight: 100, Nodes: pool.Selector{MatchLabels: map[string]string{"zone": "a"}}},
 				{Weight: 1, Nodes: pool.Selector{MatchExpressions: []pool.Requirement{{Key: "gpu", Operator: pool.Exists}}}},
@@ -89,119 +103,104 @@ func TestEveryFieldOfBothKinds(t *testing.T) {
 			Name: "everything",
 		}},
 		Ignored: []manifest.Ignored{
-			{Document: 1, Line: 9, Kind: "IPAddressPool", Name: "kept", Field: "metadata.annotations"},
-			{Document: 1, Line: 20, Kind: "IPAddressPool", Name: "kept", Field: "spec.serviceAllocation"},
-			{Document: 1, Line: 22, Kind: "IPAddressPool", Name: "kept", Field: "status"},
-			{Document: 2, Line: 25, Kind: "BGPPeer", Name: "router"},
-			{Document: 4, Line: 61, Kind: "L2Advertisement", Name: "prefers-a", Field: "spec.serviceSelectors"},
+			{File: file, Document: 1, Line: 9, Kind: "IPAddressPool", Name: "kept", Field: "metadata.annotations"},
+			{File: file, Document: 1, Line: 25, Kind: "IPAddressPool", Name: "kept", Field: "status"},
+			{File: file, Document: 2, Line: 28, Kind: "BGPPeer", Namespace: "metallb-system", Name: "router"},
 		},
 	}, m)
-	require.Equal(t, `document 1, line 20: spec.serviceAllocation of IPAddressPool "kept" has no meaning here and is ignored`, m.Ignored[1].String())
-	require.Equal(t, `document 2, line 25: BGPPeer "router" has no meaning here and is ignored`, m.Ignored[3].String())
+	require.Equal(t, file+`, document 1, line 25: status of IPAddressPool "kept" has no meaning here and is ignored`, m.Ignored[1].String())
+	require.Equal(t, file+`, document 2, line 28: BGPPeer "router" in namespace "metallb-system" has no meaning here and is ignored`, m.Ignored[2].String())
 }
 
-func TestKindsWithoutMeaning(t *testing.T) {
-	for _, tt := range []struct{ kind, version string }{
-		{"BGPPeer", "v1beta2"},
-		{"BGPPeer", "v1beta1"},
-		{"BGPAdvertisement", "v1beta1"},
-		{"BFDProfile", "v1beta1"},
-		{"Community", "v1beta1"},
-		{"ConfigurationState", "v1beta1"},
-		{"ServiceL2Status", "v1beta1"},
-		{"ServiceBGPStatus", "v1beta1"},
+// A program finds the position of each error without reading its text.
+func TestErrorsHavePositions(t *testing.T) {
+	m, err := manifest.ParseFiles("testdata/wrong/several")
+	require.Equal(t, manifest.Manifest{}, m)
+	found := errorsOf(t, err)
+	require.Len(t, found, 3)
+	for i, want := range []manifest.Error{
+		{File: "testdata/wrong/several/b.yaml", Document: 2, Line: 11, Other: manifest.Position{File: "testdata/wrong/several/a.yaml", Document: 1, Line: 1}},
+		{File: "testdata/wrong/several/b.yaml", Document: 1, Line: 9, Path: "spec.addresses[0]", Other: manifest.Position{File: "testdata/wrong/several/a.yaml", Document: 2, Line: 15}},
+		{File: "testdata/wrong/several/c.json", Document: 1, Line: 7, Path: "spec.ipAddressPools[1]"},
 	} {
-		m := parse(t, fmt.Sprintf("kind: %s\napiVersion: metallb.io/%s\nspec: {whatever: [1]}\n", tt.kind, tt.version))
-		require.Equal(t, manifest.Manifest{Ignored: []manifest.Ignored{{Document: 1, Line: 1, Kind: tt.kind}}}, m)
+		want.Err = found[i].Err
+		require.Equal(t, want, *found[i])
 	}
-}
 
-func TestWhatIsWrong(t *testing.T) {
-	for _, tt := range []struct{ name, text, want string }{
-		{"unknown kind", "apiVersion: v1\nkind: Secret\n", `document 1, line 1: unknown kind "Secret" of apiVersion "v1"`},
-		{"kind of another group", "apiVersion: example.com/v1\nkind: BGPPeer\n", `document 1, line 1: unknown kind "BGPPeer" of apiVersion "example.com/v1"`},
-		{"unknown version", "apiVersion: metallb.io/v1\nkind: IPAddressPool\n", `document 1, line 1: IPAddressPool has apiVersion "metallb.io/v1", want "metallb.io/v1beta1"`},
-		{"long text", "kind: " + strings.Repeat("x", 1000) + "\n", `document 1, line 1: unknown kind "` + strings.Repeat("x", 60) + `"… of apiVersion ""`},
-		{"no kind", "metadata: {}\n", `document 1, line 1: has no kind`},
-		{"null kind", "kind:\n", `document 1, line 1: has no kind`},
-		{"not a mapping", "- a\n", `document 1, line 1: want a mapping, not a list`},
-		{"no name", "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\n", `document 1, line 1: metadata.name is required`},
-		{"null name", "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: ~}\n", `document 1, line 1: metadata.name is required`},
-		{"name is a boolean to Kubernetes", "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata:\n  name: no\n", `document 1, line 4: metadata.name: want text, not the boolean "no"; put it in quotes`},
-		{"name is a boolean", "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata:\n  name: true\n", `document 1, line 4: metadata.name: want text, not the boolean "true"; put it in quotes`},
-		{"name is a number", "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata:\n  name: 1.5\n", `document 1, line 4: metadata.name: want text, not the number "1.5"; put it in quotes`},
-		{"name is a list", "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata:\n  name: [a]\n", `document 1, line 4: metadata.name: want text, not a list`},
-		{"empty name", "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: \"\"}\n", `document 1, line 3: metadata.name: is empty`},
-		{"unknown metadata", "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata:\n  name: a\n  label: {}\n", `document 1, line 5: metadata.label: unknown field`},
-		{"unknown top field", advertisement("  interfaces: [eth0]\nspce: {}\n"), `document 1, line 7: spce: unknown field`},
-		{"unknown field", addressPool("  addresses: [10.0.0.1]\n  autoassign: false\n"), `document 1, line 7: spec.autoassign: unknown field`},
-		{"no addresses", addressPool("  autoAssign: true\n"), `document 1, line 1: spec.addresses is required`},
-		{"empty addresses", addressPool("  addresses: []\n"), `document 1, line 6: spec.addresses: is empty`},
-		{"addresses are not a list", addressPool("  addresses: 10.0.0.1\n"), `document 1, line 6: spec.addresses: want a list, not the text "10.0.0.1"`},
-		{"bad range", addressPool("  addresses:\n    - 10.0.0.1\n    - 10.0.0.9-10.0.0.2\n"), `document 1, line 8: spec.addresses[1]: range "10.0.0.9-10.0.0.2" is reversed: its end is below its start`},
-		{"null range", addressPool("  addresses:\n    - 10.0.0.1\n    -\n"), `document 1, line 8: spec.addresses[1]: has no value`},
-		{"not a boolean", addressPool("  addresses: [10.0.0.1]\n  autoAssign: maybe\n"), `document 1, line 7: spec.autoAssign: want true or false, not the text "maybe"`},
-		{"a quoted boolean", addressPool("  addresses: [10.0.0.1]\n  autoAssign: \"no\"\n"), `document 1, line 7: spec.autoAssign: want true or false, not the text "no"`},
-		{"key given twice", addressPool("  addresses: [10.0.0.1]\n  autoAssign: true\n  autoAssign: false\n"), `document 1, line 8: spec: "autoAssign" is given twice, first in line 7`},
-		{"merge key", addressPool("  <<: {addresses: [10.0.0.1]}\n  addresses: [10.0.0.2]\n"), `document 1, line 6: spec: merge keys (<<) are not supported`},
-		{"key is no text", addressPool("  addresses: [10.0.0.1]\n  5: 6\n"), `document 1, line 7: spec: want text, not the number "5"; put it in quotes`},
-		{"key is null", addressPool("  addresses: [10.0.0.1]\n  ~: 6\n"), `document 1, line 7: spec: want a key`},
-		{"bad label", "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata:\n  name: a\n  labels:\n    ok: not ok\nspec: {addresses: [10.0.0.1]}\n", `document 1, line 6: metadata.labels.ok: label value "not ok": want letters, digits, '-', '_' and '.', with a letter or digit at both ends`},
-		{"label is a boolean", advertisement("  nodeSelectors:\n  - matchLabels:\n      front: true\n"), `document 1, line 8: spec.nodeSelectors[0].matchLabels.front: want text, not the boolean "true"; put it in quotes`},
-		{"bad operator", advertisement("  nodeSelectors:\n  - matchExpressions:\n    - key: a\n      operator: Gt\n      values: [\"1\"]\n"), `document 1, line 8: spec.nodeSelectors[0].matchExpressions[0]: unknown operator "Gt": want In, NotIn, Exists or DoesNotExist`},
-		{"two findings in a requirement", advertisement("  ipAddressPoolSelectors:\n  - matchExpressions:\n    - {key: -a, operator: In}\n"), "document 1, line 8: spec.ipAddressPoolSelectors[0].matchExpressions[0]: label key \"-a\": want letters, digits, '-', '_' and '.', with a letter or digit at both ends\n" +
-			"document 1, line 8: spec.ipAddressPoolSelectors[0].matchExpressions[0]: operator In needs at least one value"},
-		{"unknown in a selector", advertisement("  nodeSelectors:\n  - matchLabel: {a: b}\n"), `document 1, line 7: spec.nodeSelectors[0].matchLabel: unknown field`},
-		{"selector is a list", advertisement("  nodeSelectors:\n  - [a]\n"), `document 1, line 7: spec.nodeSelectors[0]: want a mapping, not a list`},
-		{"weight too large", advertisement("  preferredNodeSelectors:\n  - weight: 101\n    preference: {}\n"), `document 1, line 7: spec.preferredNodeSelectors[0].weight: want a number from 1 to 100, not the number "101"`},
-		{"weight of 0", advertisement("  preferredNodeSelectors:\n  - weight: 0\n    preference: {}\n"), `document 1, line 7: spec.preferredNodeSelectors[0].weight: want a number from 1 to 100, not the number "0"`},
-		{"weight is text", advertisement("  preferredNodeSelectors:\n  - weight: \"5\"\n    preference: {}\n"), `document 1, line 7: spec.preferredNodeSelectors[0].weight: want a number from 1 to 100, not the text "5"`},
-		{"weight and preference are missing", advertisement("  preferredNodeSelectors:\n  - {}\n"), "document 1, line 7: spec.preferredNodeSelectors[0]: weight is required\ndocument 1, line 7: spec.preferredNodeSelectors[0]: preference is required"},
-		{"not YAML", "a: b\n---\nkind: [\n", "document 1, line 1: has no kind\ndocument 2, line 3: not YAML: did not find expected node content"},
-		{"not YAML in the first line", "\t", "document 1, line 1: not YAML: found character that cannot start any token"},
-		{"unknown anchor", "kind: *a\n", "document 1, line 1: not YAML: unknown anchor 'a' referenced"},
-		{"anchor inside itself", addressPool("  addresses: &a [*a]\n"), "document 1, line 6: spec.addresses[0]: want text, not a list"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			m, err := manifest.Parse(strings.NewReader(tt.text))
-			require.EqualError(t, err, tt.want)
-			require.Equal(t, manifest.Manifest{}, m)
-			var finding *manifest.Error
-			require.ErrorAs(t, err, &finding)
-			require.Positive(t, finding.Document)
-			require.Positive(t, finding.Line)
-		})
-	}
+	_, err = manifest.Parse(strings.NewReader(addressPool("  addresses: [10.0.0.0/24, 10.0.0.0/25]\n")))
+	require.EqualError(t, err, `document 1, line 6: spec.addresses[1]: range 10.0.0.0/25 of pool "mypool" overlaps range 10.0.0.0/24 of pool "mypool", in document 1, line 6`)
 }
 
 func TestAllThatIsWrongAtOnce(t *testing.T) {
 	_, err := manifest.Parse(strings.NewReader(
-		addressPool("  addresses: [10.0.0.1, 127.0.0.1]\n  foo: 1\n") + "---\n\n---\n" +
-			advertisement("  nodeSelectors: yes\n  bar: 2\n"),
+		addressPool("  addresses: [10.0.0.0/24, 127.0.0.0/24]\n  foo: 1\n") + "---\n\n---\n" +
+			advertisement("  nodeSelectors: yes\n  bar: 2\n") + "---\nkind: [\n---\nkind: Foo\n",
 	))
 	require.EqualError(t, err, strings.Join([]string{
-		`document 1, line 6: spec.addresses[1]: range "127.0.0.1" is a loopback address`,
-		`document 1, line 7: spec.foo: unknown field`,
+		`document 1, line 6: spec.addresses[1]: range "127.0.0.0/24" includes a loopback address, 127.0.0.0`,
+		`document 1, line 7: spec.foo: unknown field: want one of addresses, autoAssign, avoidBuggyIPs, serviceAllocation`,
 		`document 3, line 16: spec.nodeSelectors: want a list, not the boolean "yes"`,
-		`document 3, line 17: spec.bar: unknown field`,
+		`document 3, line 17: spec.bar: unknown field: want one of interfaces, ipAddressPoolSelectors, ipAddressPools, nodeSelectors, preferredNodeSelectors, serviceSelectors`,
+		`document 4, line 19: not YAML: did not find expected node content`,
+		`document 5, line 21: Foo has no apiVersion`,
 	}, "\n"))
 }
 
-func TestEmptyDocumentsSayNothing(t *testing.T) {
-	for _, text := range []string{"", "\n", "# only a comment\n", "---\n---\n# two\n---\n...\n", "--- ~\n", "\uFEFF"} {
-		require.Equal(t, manifest.Manifest{}, parse(t, text), "%q", text)
+// What could not be read may have had the pool.
+func TestNothingIsSaidOfPoolsThatCouldNotBeRead(t *testing.T) {
+	ad := advertisement("  ipAddressPools: [other]\n")
+	for name, text := range map[string]string{
+		"a document that is not YAML": "kind: [\n---\n",
+		"a pool without a name":       strings.Replace(addressPool("  addresses: [10.0.0.0/24]\n---\n"), "  name: mypool\n", "", 1),
+		"a kind that is misspelt":     strings.Replace(addressPool("  addresses: [10.0.0.0/24]\n---\n"), "IPAddressPool", "IPAdressPool", 1),
+	} {
+		_, err := manifest.Parse(strings.NewReader(text + ad))
+		require.Error(t, err, name)
+		require.NotContains(t, err.Error(), "which does not exist", name)
 	}
+	_, err := manifest.ParseFiles("testdata/scenario.yaml", "testdata/nowhere.yaml", "testdata/wrong/advertisement-without-any-pool.yaml")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NotContains(t, err.Error(), "which does not exist")
 }
 
 func TestDocumentsAreCountedFromOneWithTheEmptyOnes(t *testing.T) {
-	m := parse(t, "---\n# nothing\n---\napiVersion: metallb.io/v1beta1\nkind: Community\n")
-	require.Equal(t, []manifest.Ignored{{Document: 2, Line: 4, Kind: "Community"}}, m.Ignored)
+	const community = "apiVersion: metallb.io/v1beta1\nkind: Community\n"
+	for text, want := range map[string]manifest.Ignored{
+		community:                                      {Document: 1, Line: 1},
+		"# before\n---\n" + community:                  {Document: 1, Line: 3},
+		"---\n# nothing\n---\n" + community:            {Document: 2, Line: 4},
+		"--- ~\n---\n" + community:                     {Document: 2, Line: 3},
+		"a: &a\n---\n{}\n{}\n---\n" + community:        {},
+		"%YAML 1.1\n---\n" + community:                 {Document: 1, Line: 3},
+		"\n\n{\"apiVersion\":\"v1\",\n\"kind\":\"X\"}": {Document: 1, Line: 3},
+	} {
+		m, err := manifest.Parse(strings.NewReader(text))
+		if want.Document == 0 {
+			all := errorsOf(t, err)
+			require.Equal(t, 3, all[len(all)-1].Document, "%q", text)
+			continue
+		}
+		require.NoError(t, err, "%q", text)
+		require.Equal(t, want.Document, m.Ignored[0].Document, "%q", text)
+		require.Equal(t, want.Line, m.Ignored[0].Line, "%q", text)
+	}
 }
 
-func TestLineEndings(t *testing.T) {
-	text, err := os.ReadFile("testdata/full.yaml")
+// However a file is written, it says the same, at the same positions.
+func TestOneManifestWrittenInManyWays(t *testing.T) {
+	raw, err := os.ReadFile("testdata/right/every-field.yaml")
 	require.NoError(t, err)
-	require.Equal(t, parse(t, string(text)), parse(t, strings.ReplaceAll(string(text), "\n", "\r\n")))
+	text := string(raw)
+	want := parse(t, text)
+	for name, written := range map[string]string{
+		"Windows":                          strings.ReplaceAll(text, "\n", "\r\n"),
+		"a byte order mark":                "\uFEFF" + text,
+		"one in each document":             "\uFEFF" + strings.ReplaceAll(text, "---\n", "---\n\uFEFF"),
+		"one before each separator":        "\uFEFF" + strings.ReplaceAll(text, "---\n", "\uFEFF---\n"),
+		"separators that go on as comment": strings.ReplaceAll(text, "---\n", "---\t# next\n"),
+	} {
+		require.Equal(t, want, parse(t, written), name)
+	}
 }
 
 func TestAbsentAndNullAreTheSame(t *testing.T) {
@@ -213,7 +212,7 @@ func TestAbsentAndNullAreTheSame(t *testing.T) {
 
 func TestBooleansOfKubernetes(t *testing.T) {
 	for text, want := range map[string]bool{"true": true, "yes": true, "On": true, "y": true, "false": false, "no": false, "OFF": false, "n": false} {
-		m := parse(t, addressPool("  addresses: [10.0.0.1]\n  avoidBuggyIPs: "+text+"\n"))
+		m := parse(t, addressPool("  addresses: [10.0.0.0/24]\n  avoidBuggyIPs: "+text+"\n"))
 		require.Equal(t, want, m.Pools[0].AvoidBuggyIPs, text)
 	}
 }
@@ -223,30 +222,45 @@ func TestQuotedTextIsText(t *testing.T) {
 	require.Equal(t, []string{"no", "5", "true", "2001-01-01"}, m.Advertisements[0].Interfaces)
 }
 
-func TestAliasesAreFollowed(t *testing.T) {
-	m := parse(t, advertisement("  nodeSelectors:\n  - &front\n    matchLabels: {role: &role front}\n  preferredNodeSelectors:\n  - weight: 5\n    preference: *front\n  interfaces: [*role]\n"))
-	front := pool.Selector{MatchLabels: map[string]string{"role": "front"}}
-	require.Equal(t, []pool.Selector{front}, m.Advertisements[0].NodeSelectors)
-	require.Equal(t, []pool.Preference{{Weight: 5, Nodes: front}}, m.Advertisements[0].Preferred)
-	require.Equal(t, []string{"front"}, m.Advertisements[0].Interfaces)
-
-	_, err := manifest.Parse(strings.NewReader(addressPool("  addresses:\n  - &x 10.0.0.300\n  - *x\n")))
-	require.ErrorContains(t, err, "document 1, line 8: spec.addresses[1]", "the place is that of the alias")
+func TestTheLineOfAnAliasIsWhereItIsUsed(t *testing.T) {
+	_, err := manifest.Parse(strings.NewReader(addressPool("  addresses:\n  - &x 10.0.0.300/32\n  - *x\n")))
+	require.ErrorContains(t, err, "document 1, line 8: spec.addresses[1]")
 }
 
-func TestAliasBomb(t *testing.T) {
-	var b strings.Builder
-	b.WriteString(advertisement("  nodeSelectors:\n  - &s\n    matchExpressions:\n    - &r {key: a, operator: In, values: &v [" + strings.Repeat("x,", 1000) + "]}\n"))
-	b.WriteString("    - *r\n" + strings.Repeat("    - *r\n", 1000))
-	b.WriteString(strings.Repeat("  - *s\n", 10_000))
-	_, err := manifest.Parse(strings.NewReader(b.String()))
-	require.ErrorContains(t, err, fmt.Sprintf("the manifest has more than %d values", manifest.MaxNodes))
-	require.NotContains(t, err.Error(), "\n", "and that is all there is to say")
+func TestParseFiles(t *testing.T) {
+	want, err := manifest.ParseFiles("testdata/right/several/10-pools.yaml", "testdata/right/several/20-advertisements.json", "testdata/right/several/30-more.yml")
+	require.NoError(t, err)
+	require.Len(t, want.Pools, 2)
+	require.Len(t, want.Advertisements, 2)
+	got, err := manifest.ParseFiles("testdata/right/several/", "testdata/right/several/../several/30-more.yml")
+	require.NoError(t, err, "a directory, and a file of it once more")
+	require.Equal(t, want, got)
+
+	got, err = manifest.ParseFS(os.DirFS("testdata/right/several"), "*.y*ml", "*.json", "*-pools.yaml")
+	require.NoError(t, err)
+	require.Len(t, got.Pools, 2)
+	require.Equal(t, []string{"back", "front"}, []string{got.Advertisements[0].Name, got.Advertisements[1].Name}, "in the order of the patterns")
 }
 
-func TestDeepNesting(t *testing.T) {
-	_, err := manifest.Parse(strings.NewReader("kind: " + strings.Repeat("[", manifest.MaxSize-10)))
-	require.ErrorContains(t, err, "exceeded max depth")
+func TestParseFilesThatCannotBeRead(t *testing.T) {
+	empty := t.TempDir()
+	m, err := manifest.ParseFiles("testdata/nowhere.yaml", empty, "testdata/wrong/kind-null.yaml")
+	require.Equal(t, manifest.Manifest{}, m)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, "testdata/nowhere.yaml")
+	require.ErrorContains(t, err, empty+" has no file that ends in .json, .yaml or .yml")
+	require.ErrorContains(t, err, "testdata/wrong/kind-null.yaml, document 1, line 1: has no kind", "and everything else that is wrong")
+
+	_, err = manifest.ParseFS(os.DirFS("testdata"), "scenario.yaml", "nowhere/*", "[")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, `pattern "nowhere/*"`)
+	require.ErrorContains(t, err, `pattern "["`)
+}
+
+func TestErrorOfTheReader(t *testing.T) {
+	broken := errors.New("broken")
+	_, err := manifest.Parse(iotest.ErrReader(broken))
+	require.ErrorIs(t, err, broken)
 }
 
 func TestSizeIsBounded(t *testing.T) {
@@ -257,8 +271,65 @@ func TestSizeIsBounded(t *testing.T) {
 	require.EqualError(t, err, "the manifest is larger than 1048576 bytes")
 }
 
-func TestErrorOfTheReader(t *testing.T) {
-	broken := errors.New("broken")
-	_, err := manifest.Parse(iotest.ErrReader(broken))
-	require.ErrorIs(t, err, broken)
+func TestDocumentsAreBounded(t *testing.T) {
+	for name, document := range map[string]string{"YAML": "---\nkind: X\napiVersion: v1\n", "JSON": `{"kind":"X","apiVersion":"v1"}`, "null": "--- ~\n"} {
+		_, err := manifest.Parse(strings.NewReader(strings.Repeat(document, manifest.MaxDocuments)))
+		require.NoError(t, err, name)
+		_, err = manifest.Parse(strings.NewReader(strings.Repeat(document, manifest.MaxDocuments+1)))
+		require.EqualError(t, err, "more than 10000 documents", name)
+	}
+}
+
+func TestErrorsAreBounded(t *testing.T) {
+	_, err := manifest.Parse(strings.NewReader(strings.Repeat("---\n- x\n", manifest.MaxErrors)))
+	require.Len(t, errorsOf(t, err), manifest.MaxErrors)
+	_, err = manifest.Parse(strings.NewReader(strings.Repeat("---\n- x\n", manifest.MaxDocuments)))
+	all := err.(interface{ Unwrap() []error }).Unwrap()
+	require.Len(t, all, manifest.MaxErrors+1)
+	require.EqualError(t, all[manifest.MaxErrors], "there are more than 1000 errors: the rest is not listed")
+}
+
+// tooManyValues is that aliases or merge keys multiply what there is to look at.
+func tooManyValues(t *testing.T, text string) {
+	t.Helper()
+	_, err := manifest.Parse(strings.NewReader(text))
+	require.ErrorContains(t, err, fmt.Sprintf("the manifest has more than %d values", manifest.MaxNodes))
+	require.NotContains(t, err.Error(), "\n", "and that is all there is to say")
+}
+
+func TestAliasesThatMultiply(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(advertisement("  preferredNodeSelectors:\n  - &s\n    weight: 1\n    preference:\n      matchExpressions:\n"))
+	for i := range 1000 {
+		fmt.Fprintf(&b, "      - {key: a, operator: In, values: [x%d]}\n", i)
+	}
+	b.WriteString(strings.Repeat("  - *s\n", 10_000))
+	tooManyValues(t, b.String())
+}
+
+func TestMergeKeysThatMultiply(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("status:\n  a0: &a0 {x: z}\n")
+	for i := range 30 {
+		fmt.Fprintf(&b, "  a%d: &a%d {<<: [*a%d, *a%d]}\n", i+1, i+1, i, i)
+	}
+	labels := "  nodeSelectors:\n  - matchLabels:\n      <<: *a30\n"
+	tooManyValues(t, strings.Replace(advertisement(labels), "metadata:\n", b.String()+"metadata:\n", 1))
+	// What a document is, is found out with the same care.
+	tooManyValues(t, "apiVersion: v1\nkind: Foo\n"+b.String()+"<<: *a30\n")
+}
+
+// A list of one large object, again and again.
+func TestItemsThatMultiply(t *testing.T) {
+	large := "apiVersion: v1\n    kind: Foo\n    " + strings.Repeat("x: 1\n    ", 10_000)
+	tooManyValues(t, "apiVersion: v1\nitems:\n  - &o\n    "+large+"\n"+strings.Repeat("  - *o\n", 50_000)+"kind: List\n")
+}
+
+func TestDepthIsBounded(t *testing.T) {
+	_, err := manifest.Parse(strings.NewReader("kind: " + strings.Repeat("[", manifest.MaxSize-10)))
+	require.ErrorContains(t, err, "exceeded max depth")
+	_, err = manifest.Parse(strings.NewReader(`{"kind":` + strings.Repeat("[", manifest.MaxSize-10)))
+	require.EqualError(t, err, "document 1, line 1: not JSON: nested more than 10000 deep")
+	_, err = manifest.Parse(strings.NewReader(`{"kind":"X","apiVersion":"v1","spec":` + strings.Repeat("[", manifest.MaxDepth) + strings.Repeat("]", manifest.MaxDepth) + "}"))
+	require.NoError(t, err)
 }
