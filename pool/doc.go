@@ -2,10 +2,10 @@
 // pools that ranges are grouped into, the advertisements that say from which
 // nodes a pool may be announced, and the allocation of addresses to services.
 //
-//	Range ──► Pool ─────────────┐
-//	            ▲               ├─► Allocate ─► Allocation ─► Moved
-//	            │      Request ─┘
-//	Selector ─► Advertisement ─► SelectsPool, SelectsNode, Weight
+//	Range, Selector ─► Pool ─────────────┐
+//	                     ▲               ├─► Allocate ─► Allocation ─► Moved
+//	                     │      Request ─┘
+//	Selector ─► Advertisement ─► SelectsPool, SelectsService, SelectsNode, Weight
 //
 // Everything here is a value or a pure function: there is no I/O, no clock and
 // no state. The nodes of a cluster do not agree on addresses over the network;

@@ -96,10 +96,8 @@ func parse() (config l2vip.Config, next []l2vip.Service) {
 		config.Membership = g
 	}
 	if *file != "" {
-		f, err := os.Open(*file)
-		check("open", err)
-		m, err := manifest.Parse(f)
-		check("Parse", err)
+		m, err := manifest.ParseFiles(*file)
+		check("ParseFiles", err)
 		config.Pools, config.Advertisements = m.Pools, m.Advertisements
 	}
 	return config, services(*then)
