@@ -56,8 +56,9 @@
 //	preferredNodeSelectors                pool.Advertisement.Preferred
 //
 // A serviceAllocation that restricts nothing has a ServiceSelectors that matches all:
-// in MetalLB such a pool comes before those without one. An interface whose name ends in
-// * is a pattern here, and none in MetalLB.
+// in MetalLB such a pool comes before those without one. What avoidBuggyIPs leaves out
+// is not allocated automatically, and can be asked for by name, which MetalLB refuses.
+// An interface whose name ends in * is a pattern here, and none in MetalLB.
 //
 // # Errors
 //

@@ -60,7 +60,7 @@ func (v value) objectOrList() {
 		return
 	}
 	switch want := map[bool]string{true: apiVersion, false: coreV1}[isOurs(of)]; {
-	case version == want:
+	case version == want || kind == "List" && version == "": // which kubectl takes, too
 	case isOurs(of) || kind == "List":
 		v.fail("%s has apiVersion %s, want %q", kind, quote(version), want)
 		v.p.incomplete = true
@@ -135,12 +135,22 @@ func (v value) read(kind, version string) {
 		v.fail("unknown kind %s of apiVersion %s: MetalLB 0.16 has %s and %s for layer 2", quote(kind), quote(version), addressPoolKind, advertisementKind)
 	case version == "":
 		v.fail("%s has no apiVersion", kind)
-	default:
+	case v.hasText("kind") && v.hasText("apiVersion"):
 		v.ignore()
 	}
 	if len(p.errs) > own {
 		p.incomplete = true
 	}
+}
+
+// hasText reports whether a field, if it is there, is a text, and says so if not.
+func (v value) hasText(name string) bool {
+	node := v.peek(name)
+	if node == nil {
+		return true
+	}
+	_, ok := value{p: v.p, node: node, line: v.p.lines + node.Line, path: join(v.path, name)}.text()
+	return ok
 }
 
 // configuredMetalLB reports whether v is the ConfigMap that configured MetalLB before
