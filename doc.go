@@ -39,7 +39,7 @@
 //
 // Within this package the arrows run one way:
 //
-//	runner.go ─► loop.go ─► lease.go, group.go, event.go
+//	runner.go ─► loop.go ─► lease.go, group.go, event.go, refusals.go
 //	    │           └─────► inbox.go ─► catalog.go ─► config.go ─► ports.go, profile.go, secret.go
 //	    └─► status.go
 //

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,8 +64,9 @@ type Config struct {
 
 	// Advertise is the address under which the others reach this member. If zero,
 	// it is Address if that is set to one address, else the local address from
-	// which the first peer is reached, found by asking Network for a connected UDP
-	// socket on which nothing is sent. Without peers the default route decides.
+	// which the first peer that is no name of this host is reached, found by asking
+	// Network for a connected UDP socket on which nothing is sent. Without peers the
+	// default route decides. Run waits until there is one.
 	Advertise netip.Addr
 
 	// Port is the UDP and TCP port, here and where Peers name none. If zero, 7946.
@@ -239,14 +241,44 @@ func (c *Config) advertise(ctx context.Context, peers []peer) (netip.Addr, error
 		targets = []string{"192.0.2.1:9", "[2001:db8::1]:9"}
 	}
 	var errs []error
+	onHost := !slices.ContainsFunc(peers, func(p peer) bool { return !p.addr.Addr().IsLoopback() })
 	for _, target := range targets {
 		addr, err := c.source(ctx, target)
-		if err == nil {
+		switch {
+		case err != nil:
+		case addr.IsLoopback() && !onHost: // this member's own name, as in Debian's /etc/hosts
+			err = fmt.Errorf("%s is this host itself", target)
+		case addr.IsLinkLocalUnicast():
+			err = fmt.Errorf("%v, from which %s is reached, means nothing elsewhere", addr, target)
+		default:
 			return addr, nil
 		}
 		errs = append(errs, err)
 	}
-	return netip.Addr{}, fmt.Errorf("gossip: no local address to advertise, set Advertise: %w", errors.Join(errs...))
+	return netip.Addr{}, fmt.Errorf("no local address to advertise: %w", errors.Join(errs...))
+}
+
+// advertisePause is the pause between two attempts to find the address to advertise.
+const advertisePause = 250 * time.Millisecond
+
+// awaitAdvertise waits until there is an address to advertise: at boot an interface may
+// be without one for a while. It returns an error only if ctx ends.
+func (c *Config) awaitAdvertise(ctx context.Context, peers []peer, log *slog.Logger) (netip.Addr, error) {
+	for told := false; ; {
+		addr, err := c.advertise(ctx, peers)
+		if err == nil {
+			return addr, nil
+		}
+		if !told {
+			told = true
+			log.Warn("waiting for an address by which others reach this member", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return addr, ctx.Err()
+		case <-time.After(advertisePause):
+		}
+	}
 }
 
 // source returns the local address that routes to target.

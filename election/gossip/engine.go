@@ -118,9 +118,14 @@ func (e *engine) config() *memberlist.Config {
 // run is Gossip.Run.
 func (e *engine) run(ctx context.Context) error {
 	cfg := &e.gossip.cfg
-	advertise, err := cfg.advertise(ctx, e.gossip.peers)
+	var log sync.WaitGroup
+	logging, endLog := context.WithCancel(context.WithoutCancel(ctx))
+	log.Go(func() { e.log.Run(logging) })
+	defer log.Wait()
+	defer endLog()
+	advertise, err := cfg.awaitAdvertise(ctx, e.gossip.peers, e.log.Logger)
 	if err != nil {
-		return err
+		return nil // it was told to end
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -128,11 +133,6 @@ func (e *engine) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var log sync.WaitGroup
-	logging, endLog := context.WithCancel(context.WithoutCancel(ctx))
-	log.Go(func() { e.log.Run(logging) })
-	defer log.Wait()
-	defer endLog()
 
 	e.mu.Lock()
 	e.trans = trans

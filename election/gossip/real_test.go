@@ -1,6 +1,8 @@
 package gossip
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -134,6 +137,65 @@ func TestAdvertise(t *testing.T) {
 		require.Equal(t, c.want, addr.String(), name)
 	}
 }
+
+// A name of this host itself leads to a loopback address, and what leads nowhere yet is
+// waited for, and told once.
+func TestAdvertiseIsWaitedFor(t *testing.T) {
+	var log lines
+	routes := &routing{}
+	cfg := Config{Network: routes, Peers: []string{"own-name", "192.168.122.12"}}
+	peers, err := cfg.settle()
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		found := make(chan netip.Addr)
+		go func() {
+			addr, _ := cfg.awaitAdvertise(t.Context(), peers, slog.New(slog.NewTextHandler(&log, nil)))
+			found <- addr
+		}()
+		time.Sleep(time.Minute)
+		routes.set("own-name:7946", "127.0.0.1")
+		time.Sleep(time.Minute)
+		routes.set("192.168.122.12:7946", "fe80::1")
+		time.Sleep(time.Minute)
+		routes.set("192.168.122.12:7946", "192.168.122.11")
+		require.Equal(t, "192.168.122.11", (<-found).String())
+		require.Equal(t, 1, log.count("waiting for an address"))
+	})
+}
+
+// routing is a network on which nothing is sent, that knows which address leads where.
+type routing struct {
+	Network
+	mu sync.Mutex
+	to map[string]string
+}
+
+func (r *routing) set(target, source string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.to == nil {
+		r.to = make(map[string]string)
+	}
+	r.to[target] = source
+}
+
+func (r *routing) DialContext(_ context.Context, _, target string) (net.Conn, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if source, ok := r.to[target]; ok {
+		return routed{addr: netip.AddrPortFrom(netip.MustParseAddr(source), 1)}, nil
+	}
+	return nil, errors.New("no route")
+}
+
+// routed is a socket of it.
+type routed struct {
+	net.Conn
+	addr netip.AddrPort
+}
+
+func (r routed) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(r.addr) }
+func (routed) Close() error          { return nil }
 
 // lines is a handler's writer.
 type lines struct {
