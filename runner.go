@@ -81,13 +81,13 @@ func (r *Runner) SetServices(services []Service) error {
 
 // SetKeys replaces the secrets of the cluster, by at most three: the first sends, all are
 // accepted. Each has at least 16 bytes, as Config.Key. Members understand each other as
-// long as they have one secret in common, so a rotation takes three steps, each on all nodes before
-// the next one: SetKeys(old, new), SetKeys(new, old), SetKeys(new). A node that takes a
+// long as they have one secret in common, so a rotation takes three steps, each on all
+// nodes before the next one: SetKeys(old, new), SetKeys(new, old), SetKeys(new). A node that takes a
 // step late is answered with a secret that it knows. Authentication is neither turned
 // on nor off while the nodes run: an empty list is refused, and so is any list if the
 // Config has no secret; what a stranger can do without one is said there. Whoever has a
-// secret that is still accepted is no stranger: a rotation ends that with its last step. An error changes nothing. Before Run it replaces those of the
-// Config.
+// secret that is still accepted is no stranger: a rotation ends that with its last step.
+// An error changes nothing. Before Run it replaces those of the Config.
 //
 // The Membership of package election/gossip and the Segment follow at once.
 func (r *Runner) SetKeys(keys ...[]byte) error {

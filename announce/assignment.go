@@ -52,7 +52,8 @@ type Assignment struct {
 	// bond or the like, interfaces without ARP, point-to-point ones, and what is
 	// no Ethernet. Of several interfaces that have one subnet, the one with the
 	// lowest index is used of those that are up. The network and broadcast addresses
-	// of an interface's own IPv4 subnet are not announced on it. The slice is kept: it must not be changed afterwards.
+	// of an interface's own IPv4 subnet are not announced on it. The slice is kept: it
+	// must not be changed afterwards.
 	Interfaces []string
 	// Mode is what to do. The zero value is Standby.
 	Mode Mode

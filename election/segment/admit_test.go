@@ -206,13 +206,8 @@ func TestManyNames(t *testing.T) {
 // Members that rotate their secrets in three steps, in whatever order and however late,
 // hear each other all the time; and one that was left behind at the end is not heard.
 func TestRotation(t *testing.T) {
-	former, next := []byte("the former secret"), []byte("the next secret")
-	s := newSimulation(t, 37)
-	s.key = former
-	all := s.addMembers(3, Config{})
-	s.station("gateway")
-	all[0].hold(true)
-	s.run(time.Second)
+	former, next := key, []byte("the next secret")
+	s, all := keyed(t, 37, 3)
 	for i, step := range []*election.Keys{keysOf(former, next), keysOf(next, former), keysOf(next)} {
 		for n := range all {
 			all[(n+i)%3].keys = step

@@ -231,8 +231,8 @@ func (s *step) clearForeign(t *turn) {
 
 // isMember reports whether the station is that of a live member.
 func (s *step) isMember(hw election.HardwareAddr) bool {
-	name := s.after.stations[hw]
-	return slices.ContainsFunc(s.members, func(m Member) bool { return m.Name == name && m.Live })
+	m := s.member(s.after.stations[hw])
+	return m != nil && m.Live
 }
 
 // blind reports whether this node can't see now who holds the address.
@@ -261,11 +261,11 @@ func (s *step) takeover(t *turn) bool {
 
 // stalled reports whether a member is not live any more, though its kernel answers.
 func (s *step) stalled(name string) bool {
-	at := slices.IndexFunc(s.members, func(m Member) bool { return m.Name == name })
-	if at < 0 || s.members[at].Live || s.members[at].Peer == nil {
+	m := s.member(name)
+	if m == nil || m.Live || m.Peer == nil {
 		return false
 	}
-	return slices.ContainsFunc(s.members[at].Peer.Rows, func(r segment.Row) bool { return r.State == segment.Stalled })
+	return slices.ContainsFunc(m.Peer.Rows, func(r segment.Row) bool { return r.State == segment.Stalled })
 }
 
 // standby claims an address that this node is to own.

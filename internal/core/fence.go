@@ -68,11 +68,10 @@ func (s *step) fence(before fence) fence {
 
 // resynced reports whether it is known what a member does since the lease ran out.
 func (s *step) resynced(f *fence, name string) bool {
-	i := slices.IndexFunc(s.members, func(m Member) bool { return m.Name == name })
-	if i < 0 {
+	m := s.member(name)
+	if m == nil {
 		return false
 	}
-	m := &s.members[i]
 	if !m.beats() {
 		return m.Known() && s.Synced >= f.since
 	}
@@ -98,7 +97,7 @@ func (s *step) resynced(f *fence, name string) bool {
 // membership.
 func (s *step) wantsSync(f *fence) bool {
 	return f.state == Resyncing && s.Synced < f.since && slices.ContainsFunc(f.members, func(name string) bool {
-		i := slices.IndexFunc(s.members, func(m Member) bool { return m.Name == name })
-		return i < 0 || !s.members[i].beats()
+		m := s.member(name)
+		return m == nil || !m.beats()
 	})
 }

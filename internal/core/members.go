@@ -26,6 +26,15 @@ type Member struct {
 	InMembership bool
 }
 
+// member returns the member with the name, or nil.
+func (s *step) member(name string) *Member {
+	at := slices.IndexFunc(s.members, func(m Member) bool { return m.Name == name })
+	if at < 0 {
+		return nil
+	}
+	return &s.members[at]
+}
+
 // beats reports whether the member was heard on a link that is up.
 func (m *Member) beats() bool { return m.Peer != nil && len(m.Peer.Rows) > 0 }
 
